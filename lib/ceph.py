@@ -1,0 +1,75 @@
+"""A bounded connection to the storage cluster, and typed mon commands over it."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import rados
+
+from ganeti_ceph.errors import CephError
+
+CONF = "/etc/ceph/ceph.conf"
+USER = "client.admin"
+
+#: Seconds that a cluster without an answer may take: to connect, and per operation.
+TIMEOUT = 25
+
+
+@contextlib.contextmanager
+def connect(
+    conf: str = CONF, user: str = USER, timeout: int = TIMEOUT
+) -> Iterator[rados.Rados]:
+    """Give a connection to the storage cluster that ends with the block.
+
+    Raises :class:`CephError` if the cluster does not answer within ``timeout``
+    seconds; commands over the connection are bounded likewise.
+    """
+    bounds = {
+        "client_mount_timeout": str(timeout),
+        "rados_mon_op_timeout": str(timeout),
+        "rados_osd_op_timeout": str(timeout),
+    }
+    try:
+        cluster = rados.Rados(conffile=conf, name=user, conf=bounds)
+    except rados.Error as err:
+        raise _failure(
+            f"cannot use {conf}, is this node a part of the storage cluster?", err
+        ) from err
+    try:
+        try:
+            cluster.connect()
+        except rados.Error as err:
+            raise _failure(
+                f"cannot connect to the storage cluster as {user} with {conf}; look at"
+                " the mons and the key",
+                err,
+            ) from err
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def command(
+    cluster: rados.Rados, prefix: str, *, data: bytes = b"", **args: Any
+) -> Any:
+    """Run a mon command and return its JSON answer; ``None`` if it gives none.
+
+    ``data`` is what the ``ceph`` program would take with ``-i``.  Raises :class:`CephError` with the command's errno.
+    """
+    request = json.dumps({"prefix": prefix, "format": "json", **args})
+    try:
+        code, answer, status = cluster.mon_command(request, data)
+    except rados.Error as err:
+        raise _failure(f"'ceph {prefix}' failed", err) from err
+    if code < 0:
+        reason = " ".join(status.split()) or os.strerror(-code)
+        raise CephError(f"'ceph {prefix}' failed: {reason}", -code)
+    return json.loads(answer) if answer.strip() else None
+
+
+def _failure(what: str, err: rados.Error) -> CephError:
+    number = getattr(err, "errno", None) or errno.EIO
+    return CephError(f"{what} ({os.strerror(number)})", number)

@@ -1,0 +1,36 @@
+"""What ``gnt-cluster verify`` says of the extension."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ganeti_ceph import rpc
+from ganeti_ceph.rpc import Misfits, Reply
+
+
+def verify_config(
+    wrapped: Callable[..., bool], unit: Any, args: Any, kwargs: Any
+) -> bool:
+    """Run Ganeti's verification of the cluster's configuration, then ours."""
+    good = wrapped(*args, **kwargs)
+    feedback = args[0] if args else kwargs["feedback_fn"]
+    feedback("* Verifying the storage extension's joins")
+    online = [node.uuid for node in unit.all_node_info.values() if not node.offline]
+    replies = rpc.call(unit.rpc, rpc.MISFITS, dict.fromkeys(online))
+    from ganeti import constants
+
+    for reply in sorted(replies.values(), key=lambda reply: reply.node):
+        for message in complaints(reply):
+            unit._ErrorMsg(constants.CV_ENODEVERSION, reply.node, message)
+    return good and not unit.bad
+
+
+def complaints(reply: Reply[Misfits]) -> list[str]:
+    """Return what is wrong with the extension on a node, a sentence each."""
+    if reply.answer is None:
+        return [f"ganeti-ceph: {reply.error}"]
+    misfits = reply.answer
+    return [
+        f"ganeti-ceph {misfits.version} is not joined to {place} of Ganeti"
+        f" {misfits.ganeti}: {reason}"
+        for place, reason in misfits.places
+    ]

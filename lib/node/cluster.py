@@ -1,0 +1,157 @@
+"""What one node does for the whole storage cluster: status, settings, pool, health."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rados
+
+from ganeti_ceph import ceph
+from ganeti_ceph.cephconf import Mon
+from ganeti_ceph.errors import ExecError
+from ganeti_ceph.facts import ClusterFacts, Osd, Pool
+from ganeti_ceph.steps import AwaitHealth, MakePool, Settle
+
+#: Seconds between two looks at something that is waited for.
+_PAUSE = 0.2
+_QUORUM_TIMEOUT = 60
+_OSD_TIMEOUT = 120
+
+
+def status() -> ClusterFacts:
+    """Return what the storage cluster says of itself; it has 10 s to answer."""
+    with ceph.connect(timeout=10) as cluster:
+        monmap = ceph.command(cluster, "mon dump")
+        quorum = ceph.command(cluster, "quorum_status")
+        managers = ceph.command(cluster, "mgr dump")
+        osds = ceph.command(cluster, "osd dump")
+        health, checks = _health(cluster)
+    active = [managers["active_name"]] if managers.get("active_name") else []
+    return ClusterFacts(
+        fsid=monmap["fsid"],
+        mons=tuple(Mon(mon["name"], _host(mon)) for mon in monmap["mons"]),
+        quorum=tuple(quorum["quorum_names"]),
+        mgrs=tuple(active + [standby["name"] for standby in managers["standbys"]]),
+        osds=tuple(
+            Osd(osd["osd"], osd["uuid"], bool(osd["up"]), "new" in osd["state"])
+            for osd in osds["osds"]
+        ),
+        pools=tuple(
+            Pool(
+                pool["pool_name"],
+                pool["size"],
+                pool["min_size"],
+                pool["pg_num"],
+                tuple(sorted(pool["application_metadata"])),
+            )
+            for pool in osds["pools"]
+        ),
+        health=health,
+        checks=checks,
+    )
+
+
+def _host(mon: dict[str, Any]) -> str:
+    address: str = mon["public_addrs"]["addrvec"][0]["addr"]
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _health(cluster: rados.Rados) -> tuple[str, tuple[str, ...]]:
+    answer = ceph.command(cluster, "health")
+    checks = tuple(
+        f"{name}: {check['summary']['message']}"
+        for name, check in sorted(answer["checks"].items())
+        if not check.get("muted")
+    )
+    return answer["status"], checks
+
+
+def _wait(seconds: float, reached: Callable[[], str]) -> None:
+    """Wait until a function returns "", at most so long; it says what is missing."""
+    end = time.monotonic() + seconds
+    while missing := reached():
+        if time.monotonic() > end:
+            raise ExecError(f"after {seconds:.0f} s still {missing}")
+        time.sleep(_PAUSE)
+
+
+def settle(step: Settle) -> str:
+    """Wait for the quorum of all mons, then set what holds for the whole cluster."""
+    with ceph.connect(timeout=_QUORUM_TIMEOUT) as cluster:
+
+        def absent() -> str:
+            names = ceph.command(cluster, "quorum_status")["quorum_names"]
+            missing = sorted(set(step.mons) - set(names))
+            return f"not in quorum: {', '.join(missing)}" if missing else ""
+
+        _wait(_QUORUM_TIMEOUT, absent)
+        for name in step.modules_off:
+            ceph.command(cluster, "mgr module disable", module=name)
+        for name, value in step.settings:
+            ceph.command(cluster, "config set", who="global", name=name, value=value)
+    return f"mons {', '.join(step.mons)} are in quorum"
+
+
+def make_pool(step: MakePool) -> str:
+    """Make the pool of the instances' disks, or finish a half-made one."""
+    with ceph.connect() as cluster:
+
+        def few() -> str:
+            up = ceph.command(cluster, "osd stat")["num_up_osds"]
+            return "" if up >= step.osds else f"{up} OSDs are up of {step.osds} needed"
+
+        _wait(_OSD_TIMEOUT, few)
+        rule = _rule(cluster, step)
+        ceph.command(
+            cluster,
+            "osd pool create",
+            pool=step.pool,
+            pg_num=step.pg_num,
+            pgp_num=step.pg_num,
+            pool_type="replicated",
+            rule=rule,
+            autoscale_mode="off",
+        )
+        # Smaller last: the minimum may not be above the size at any moment.
+        _set(cluster, step.pool, "size", step.size)
+        _set(cluster, step.pool, "min_size", step.min_size)
+        ceph.command(
+            cluster, "osd pool application enable", pool=step.pool, app="rbd"
+        )
+    return f"pool {step.pool} is there"
+
+
+def _set(cluster: rados.Rados, pool: str, name: str, value: int) -> None:
+    sure = {"yes_i_really_mean_it": True} if name == "size" and value == 1 else {}
+    ceph.command(cluster, "osd pool set", pool=pool, var=name, val=str(value), **sure)
+
+
+def _rule(cluster: rados.Rados, step: MakePool) -> str:
+    """Return the CRUSH rule that spreads the copies as the step says, made if need be."""
+    if step.failure_domain == "host" and step.device_class is None:
+        return "replicated_rule"
+    name = "-".join(
+        part for part in ("ganeti", step.failure_domain, step.device_class) if part
+    )
+    arguments = {"name": name, "root": "default", "type": step.failure_domain}
+    if step.device_class:
+        arguments["class"] = step.device_class
+    ceph.command(cluster, "osd crush rule create-replicated", **arguments)
+    return name
+
+
+def await_health(step: AwaitHealth) -> str:
+    """Wait until the cluster is healthy and every placement group is clean."""
+    with ceph.connect() as cluster:
+
+        def trouble() -> str:
+            answer, checks = _health(cluster)
+            if answer != "HEALTH_OK":
+                return f"{answer}: {'; '.join(checks)}"
+            status = ceph.command(cluster, "status")["pgmap"]
+            states = {one["state_name"]: one["count"] for one in status["pgs_by_state"]}
+            unclean = status["num_pgs"] - states.get("active+clean", 0)
+            return f"{unclean} placement groups are not clean" if unclean else ""
+
+        _wait(step.timeout, trouble)
+    return "the storage cluster is healthy"

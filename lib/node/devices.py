@@ -1,0 +1,201 @@
+"""Block devices: which there are, what they carry, and wiping them."""
+
+import errno
+import glob
+import json
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganeti_ceph.errors import ExecError
+from ganeti_ceph.facts import Device, Label
+from ganeti_ceph.run import Runner
+
+#: How much is zeroed at both ends of a device that is wiped, in bytes.
+WIPED = 100 * 2**20
+#: Names that stay with a device, from the one that tells it best.
+_STABLE = ("/dev/disk/by-id", "/dev/disk/by-path", "/dev/disk/by-partuuid")
+
+
+def expand(patterns: Sequence[str]) -> list[str]:
+    """Return the paths that patterns match; a plain path also if it is missing."""
+    paths: list[str] = []
+    for pattern in patterns:
+        found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
+        paths += [path for path in found if path not in paths]
+    return paths
+
+
+def look(path: str, run: Runner) -> Device:
+    """Return what is known of a device; it is only read."""
+    real = os.path.realpath(path)
+    try:
+        mode = os.stat(real).st_mode
+    except OSError:
+        return Device(path, "", "", 0, "", "", None)
+    if not stat.S_ISBLK(mode):
+        return Device(path, real, path, 0, "it is no block device", "", None)
+    busy, size = _open_exclusively(real)
+    busy = _user(real) or busy
+    kind, content = _signature(real, run)
+    label = None
+    if kind == "ceph_bluestore":
+        label = _bluestore_label(real, run)
+    elif kind == "LVM2_member":
+        label = _lvm_label(real, run)
+    if label is not None:
+        content = f"an OSD of the storage cluster {label.fsid}"
+    return Device(path, real, stable_path(path, real), size, busy, content, label)
+
+
+def stable_path(path: str, real: str) -> str:
+    """Return the name of a device that stays the same over reboots."""
+    if path.startswith("/dev/disk/"):
+        return path
+    for directory in _STABLE:
+        for name in sorted(glob.glob(f"{directory}/*")):
+            if os.path.realpath(name) == real:
+                return name
+    return real
+
+
+def _open_exclusively(real: str) -> tuple[str, int]:
+    """Return why a device cannot be had for ourselves ("" if it can), and its size.
+
+    The kernel gives a block device exclusively only while no file system, swap,
+    volume group, RAID or other exclusive opener has it.
+    """
+    busy = ""
+    try:
+        handle = os.open(real, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
+    except OSError as err:
+        if err.errno != errno.EBUSY:
+            return f"it cannot be opened ({err.strerror})", 0
+        busy = "the kernel says that something holds it"
+        try:
+            handle = os.open(real, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as again:
+            return f"it cannot be opened ({again.strerror})", 0
+    try:
+        return busy, os.lseek(handle, 0, os.SEEK_END)
+    finally:
+        os.close(handle)
+
+
+def _user(real: str) -> str:
+    """Return who uses a device or a partition of it, "" if nobody is known."""
+    number = os.stat(real).st_rdev
+    sysfs = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    numbers = {f"{os.major(number)}:{os.minor(number)}"}
+    for partition in sysfs.glob("*/partition"):
+        numbers.add((partition.parent / "dev").read_text().strip())
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[2] in numbers:
+            return f"mounted on {fields[4]}"
+    for line in Path("/proc/swaps").read_text().splitlines()[1:]:
+        if os.path.realpath(line.split()[0]) == real:
+            return "swap"
+    holders = sorted(path.name for path in sysfs.glob("holders/*"))
+    if holders:
+        return f"held by {', '.join(holders)}"
+    return ""
+
+
+def _signature(real: str, run: Runner) -> tuple[str, str]:
+    """Return the type of what a device carries, and a phrase for it ("" for nothing)."""
+    # Exit code 2: nothing was found; 8: several things were.
+    output = run(
+        ["blkid", "--probe", "--output", "export", real], ok=(0, 2, 8), timeout=30
+    )
+    found = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    if "TYPE" in found:
+        return found["TYPE"], f"{found['TYPE']} ({found.get('USAGE', 'data')})"
+    if "PTTYPE" in found:
+        return "", f"a partition table ({found['PTTYPE']})"
+    sysfs_partitions = list(Path("/sys/class/block", Path(real).name).glob("*/partition"))
+    if sysfs_partitions:
+        return "", "partitions"
+    if _blkid_is_unsure(real, run):
+        return "", "several signatures at once"
+    return "", ""
+
+
+def _blkid_is_unsure(real: str, run: Runner) -> bool:
+    # wipefs lists every signature, also where blkid finds them contradictory.
+    return bool(run(["wipefs", "--noheadings", "--parsable", real], timeout=30).strip())
+
+
+def _bluestore_label(real: str, run: Runner) -> Label | None:
+    try:
+        answer = json.loads(run(["ceph-bluestore-tool", "show-label", "--dev", real]))
+    except (ExecError, ValueError):
+        return None
+    label = next(iter(answer.values()), {})
+    whoami = str(label.get("whoami", ""))
+    return Label(
+        fsid=str(label.get("ceph_fsid", "")),
+        osd_uuid=str(label.get("osd_uuid", "")),
+        osd_id=int(whoami) if whoami.isdigit() else None,
+        complete=label.get("mkfs_done") == "yes",
+    )
+
+
+def _lvm_label(real: str, run: Runner) -> Label | None:
+    """Return what ceph-volume noted in the tags of the volumes on a device."""
+    try:
+        output = run(
+            ["pvs", "--noheadings", "--segments", "--options", "lv_tags", real],
+            timeout=30,
+        )
+    except ExecError:
+        return None
+    tags = dict(re.findall(r"ceph\.(\w+)=([^,\s]*)", output))
+    osd_id = tags.get("osd_id", "")
+    if "cluster_fsid" not in tags:
+        return None
+    return Label(
+        tags["cluster_fsid"],
+        tags.get("osd_fsid", ""),
+        int(osd_id) if osd_id.isdigit() else None,
+        True,
+    )
+
+
+def check_unchanged(path: str, wipe: bool, run: Runner, *, own: str = "") -> Device:
+    """Look at a device again just before it is written to; refuse what is unsafe.
+
+    ``own`` is the UUID of an OSD that may be on it, begun and not finished.
+    """
+    device = look(path, run)
+    if not device.real_path:
+        raise ExecError(f"{path} is gone")
+    if device.busy:
+        raise ExecError(f"{path} is in use: {device.busy}")
+    ours = (
+        device.label is not None
+        and device.label.osd_uuid == own
+        and not device.label.complete
+    )
+    if device.content and not wipe and not ours:
+        raise ExecError(f"{path} carries {device.content} now, it was empty before")
+    return device
+
+
+def wipe(device: Device, run: Runner) -> None:
+    """Destroy what a device carries: its signatures, and both of its ends."""
+    run(["wipefs", "--all", device.real_path])
+    handle = os.open(device.real_path, os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC)
+    try:
+        length = min(WIPED, device.size)
+        block = bytes(2**20)
+        for start in {0, device.size - length}:
+            os.lseek(handle, start, os.SEEK_SET)
+            left = length
+            while left > 0:
+                left -= os.write(handle, block[: min(left, len(block))])
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,67 @@
+"""A monitor on this node."""
+
+import shutil
+
+import rados
+
+from ganeti_ceph import ceph
+from ganeti_ceph.cephconf import Mon
+from ganeti_ceph.errors import CephError, ExecError
+from ganeti_ceph.node import config, files, services
+from ganeti_ceph.run import Runner
+from ganeti_ceph.steps import MakeMon
+
+
+def make(step: MakeMon, run: Runner) -> str:
+    """Make a mon's store if it has none, and start it."""
+    store = files.daemon_dir("mon", step.id)
+    if not (store / "store.db").exists():
+        _mkfs(step, run)
+    services.start("mon", step.id, run)
+    return f"mon.{step.id} runs at {step.address}"
+
+
+def _mkfs(step: MakeMon, run: Runner) -> None:
+    owner = files.ceph_ids()
+    store = files.daemon_dir("mon", step.id)
+    # Made beside its place and moved there, so that a store is a whole one.
+    unfinished = store.with_name(f".ganeti-ceph-{step.id}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    files.make_dir(unfinished, owner)
+    with files.scratch(f"mon-{step.id}", owner) as scratch:
+        monmap = scratch / "monmap"
+        if step.members:
+            _write_monmap(monmap, step.fsid, step.members, run)
+        else:
+            _fetch_monmap(monmap)
+        monmap.chmod(0o644)
+        keyring = scratch / "keyring"
+        files.write(keyring, config.mon_keyring(step.keys), 0o600, owner)
+        run(
+            [
+                *("ceph-mon", "--mkfs", "--id", step.id, "--mon-data", str(unfinished)),
+                *("--monmap", str(monmap), "--keyring", str(keyring)),
+                *("--setuser", "ceph", "--setgroup", "ceph"),
+            ]
+        )
+    if store.exists():
+        # An empty directory of the package or of a mon that was never made.
+        store.rmdir()
+    unfinished.rename(store)
+    files.sync_dir(store.parent)
+
+
+def _write_monmap(path, fsid: str, mons: tuple[Mon, ...], run: Runner) -> None:  # type: ignore[no-untyped-def]
+    members = [word for mon in mons for word in ("--addv", mon.id, mon.vector)]
+    run(["monmaptool", "--create", "--fsid", fsid, *members, str(path)])
+
+
+def _fetch_monmap(path) -> None:  # type: ignore[no-untyped-def]
+    with ceph.connect() as cluster:
+        try:
+            code, monmap, status = cluster.mon_command('{"prefix": "mon getmap"}', b"")
+        except rados.Error as err:
+            raise ExecError(f"the cluster does not give its monmap: {err}") from err
+        if code < 0:
+            raise CephError(f"the cluster does not give its monmap: {status}", -code)
+    path.write_bytes(monmap)

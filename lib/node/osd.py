@@ -1,0 +1,160 @@
+"""OSDs on this node."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import rados
+
+from ganeti_ceph import ceph, secret
+from ganeti_ceph.errors import ExecError
+from ganeti_ceph.node import config, devices, files, services
+from ganeti_ceph.run import Runner
+from ganeti_ceph.secret import Secret
+from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd
+
+_CAPS = ["mgr", "allow profile osd", "mon", "allow profile osd", "osd", "allow *"]
+
+
+def make(step: MakeOsd, run: Runner) -> str:
+    """Make a BlueStore OSD on a device and start it."""
+    paths = [step.device] + ([step.db_device] if step.db_device else [])
+    found = [
+        devices.check_unchanged(path, step.wipe, run, own=step.osd_uuid)
+        for path in paths
+    ]
+    with ceph.connect() as cluster:
+        osd_id, key = _register(cluster, step.osd_uuid)
+        if step.device_class:
+            ceph.command(
+                cluster,
+                "osd crush set-device-class",
+                **{"class": step.device_class, "ids": [f"osd.{osd_id}"]},
+            )
+    for device in found:
+        if device.content:
+            devices.wipe(device, run)
+    owner = files.ceph_ids()
+    directory = files.daemon_dir("osd", str(osd_id))
+    # What stands here is of an OSD that was begun and never finished: the cluster
+    # has just given its number away.
+    shutil.rmtree(directory, ignore_errors=True)
+    files.make_dir(directory, owner)
+    for name, path in zip(("block", "block.db"), paths, strict=False):
+        _link(directory / name, path, owner)
+    files.write(
+        directory / "keyring", config.keyring(f"osd.{osd_id}", key), 0o600, owner
+    )
+    run(
+        [
+            *("ceph-osd", "--mkfs", "--id", str(osd_id), "--osd-uuid", step.osd_uuid),
+            *("--osd-objectstore", "bluestore", "--no-mon-config"),
+            *("--setuser", "ceph", "--setgroup", "ceph"),
+        ],
+        timeout=300,
+    )
+    services.prepare_osds(run)
+    services.start("osd", str(osd_id), run)
+    return f"osd.{osd_id} runs on {step.device}"
+
+
+def start(step: StartOsd, run: Runner) -> str:
+    """Start the OSD that a device carries, making its directory anew if need be."""
+    device = devices.look(step.device, run)
+    if device.label is None or device.label.osd_uuid != step.osd_uuid:
+        raise ExecError(f"{step.device} does not carry OSD {step.osd_uuid} any more")
+    osd_id = str(step.osd_id)
+    if device.content and _on_lvm(device.real_path, run):
+        run(["ceph-volume", "lvm", "activate", osd_id, step.osd_uuid], timeout=120)
+        return f"osd.{osd_id} runs on {step.device}"
+    owner = files.ceph_ids()
+    directory = files.daemon_dir("osd", osd_id)
+    if files.read(directory / "fsid") != step.osd_uuid:
+        files.make_dir(directory, owner)
+        _link(directory / "block", step.device, owner)
+        run(
+            [
+                *("ceph-bluestore-tool", "prime-osd-dir"),
+                *("--path", str(directory), "--dev", device.real_path),
+            ]
+        )
+        for path in directory.iterdir():
+            os.chown(path, *owner, follow_symlinks=False)
+    services.prepare_osds(run)
+    services.start("osd", osd_id, run)
+    return f"osd.{osd_id} runs on {step.device}"
+
+
+def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
+    """Make OSDs on logical volumes, which ceph-volume lays out and starts."""
+    for path in step.devices + step.db_devices:
+        device = devices.check_unchanged(path, step.wipe, run)
+        if device.content:
+            devices.wipe(device, run)
+    with ceph.connect() as cluster:
+        answer = ceph.command(
+            cluster,
+            "auth get-or-create",
+            entity="client.bootstrap-osd",
+            caps=["mon", "allow profile bootstrap-osd"],
+        )
+    # ceph-volume finds its key nowhere else.
+    files.write(
+        files.DATA / "bootstrap-osd" / "ceph.keyring",
+        config.keyring("client.bootstrap-osd", Secret(answer[0]["key"])),
+        0o600,
+        files.ceph_ids(),
+    )
+    command = ["ceph-volume", "lvm", "batch", "--bluestore", "--yes"]
+    if step.encrypt:
+        command.append("--dmcrypt")
+    if step.device_class:
+        command += ["--crush-device-class", step.device_class]
+    command += step.devices
+    if step.db_devices:
+        command += ["--db-devices", *step.db_devices]
+    run(command, timeout=540)
+    return f"OSDs run on {', '.join(step.devices)}"
+
+
+def _register(cluster: rados.Rados, osd_uuid: str) -> tuple[int, Secret]:
+    """Get a number and a key for a new OSD.
+
+    A registration of the same OSD that never came to anything is taken back first:
+    its key is not known any more.
+    """
+    for osd in ceph.command(cluster, "osd dump")["osds"]:
+        if osd["uuid"] != osd_uuid:
+            continue
+        if "new" not in osd["state"]:
+            raise ExecError(
+                f"osd.{osd['osd']} has been in use, and its device is blank now; if"
+                f" its data is lost for good: 'ceph osd purge osd.{osd['osd']}', then"
+                " run the command again"
+            )
+        ceph.command(
+            cluster, "osd purge-new", id=osd["osd"], yes_i_really_mean_it=True
+        )
+    key = secret.make_key()
+    answer = ceph.command(
+        cluster,
+        "osd new",
+        data=json.dumps({"cephx_secret": key.reveal()}).encode(),
+        uuid=osd_uuid,
+    )
+    return int(answer["osdid"]), key
+
+
+def _link(link: Path, device: str, owner: tuple[int, int]) -> None:
+    """Point an OSD at its device, and give it the device."""
+    link.unlink(missing_ok=True)
+    link.symlink_to(device)
+    os.chown(link, *owner, follow_symlinks=False)
+    os.chown(link.resolve(), *owner)
+
+
+def _on_lvm(real: str, run: Runner) -> bool:
+    return "LVM2_member" in run(
+        ["blkid", "--probe", "--output", "export", real], ok=(0, 2, 8)
+    )

@@ -1,0 +1,102 @@
+"""What the node daemon answers to the extension's calls."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from ganeti_ceph import errors, rpc, steps, wire
+from ganeti_ceph.facts import ClusterFacts, NodeFacts
+from ganeti_ceph.node import cluster, config, look, mgr, mon, osd
+from ganeti_ceph.rpc import Call, Look, Misfits, Outcome, Outcomes
+from ganeti_ceph.run import run
+from ganeti_ceph.steps import Step
+
+Answer = TypeVar("Answer")
+
+#: What does each kind of step.
+_ACTIONS: dict[type[Step], Callable[[Any], str]] = {
+    steps.Configure: config.configure,
+    steps.MakeMon: lambda step: mon.make(step, run),
+    steps.Settle: cluster.settle,
+    steps.MakeMgr: lambda step: mgr.make(step, run),
+    steps.MakeOsd: lambda step: osd.make(step, run),
+    steps.StartOsd: lambda step: osd.start(step, run),
+    steps.MakeLvmOsds: lambda step: osd.make_on_lvm(step, run),
+    steps.MakePool: cluster.make_pool,
+    steps.AwaitHealth: cluster.await_health,
+}
+
+
+def _look(sent: Any) -> NodeFacts:
+    return look.look(wire.decode(Look, sent, "what to look at"), run)
+
+
+def _status(_: Any) -> ClusterFacts:
+    return cluster.status()
+
+
+def _keys(_: Any) -> steps.Keys:
+    return config.read_keys()
+
+
+def _misfits(_: Any) -> Misfits:
+    from ganeti_ceph.joins import fit
+
+    return fit.ask()
+
+
+def _do(sent: Any) -> Outcomes:
+    asked = rpc.decode_steps(sent)
+    with ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool:
+        return Outcomes(tuple(pool.map(_do_one, asked)))
+
+
+def _do_one(step: Step) -> Outcome:
+    began = time.monotonic()
+    done, error = "", None
+    try:
+        done = _ACTIONS[type(step)](step)
+    except errors.Error as err:
+        error = str(err)
+    except OSError as err:
+        error = f"{err.strerror}: {err.filename}" if err.filename else str(err)
+    return Outcome(step.name, time.monotonic() - began, done, error)
+
+
+_ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
+    rpc.LOOK: _look,
+    rpc.STATUS: _status,
+    rpc.KEYS: _keys,
+    rpc.MISFITS: _misfits,
+    rpc.DO: _do,
+}
+
+
+def extend_handler(handler: Any) -> None:
+    """Add the extension's calls to the node daemon's request handler."""
+    for call, function in _ANSWERS.items():
+        setattr(handler, f"perspective_{call.name}", staticmethod(_answer(function)))
+
+
+def _answer(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Make a function one that the node daemon calls: JSON values in and out."""
+
+    def perspective(params: Any) -> Any:
+        # Only here: the node daemon has this module loaded, our tests need not.
+        from ganeti import backend
+
+        try:
+            if not isinstance(params, list) or len(params) != 2:
+                raise wire.WireError("the call is not of ganeti-ceph's form")
+            protocol, sent = params
+            if protocol != rpc.PROTOCOL:
+                raise wire.WireError(
+                    f"the master speaks version {protocol} of ganeti-ceph's calls, this"
+                    f" node {rpc.PROTOCOL}: install the same version on all nodes"
+                )
+            return wire.encode(function(sent))
+        except errors.Error as err:
+            raise backend.RPCFail(str(err)) from None
+
+    return perspective

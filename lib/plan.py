@@ -1,0 +1,533 @@
+"""From facts to steps: everything that is decided before a storage cluster is made.
+
+Nothing here asks or changes anything: :func:`refusals` says why it must not be
+done, :func:`plan` what is still to do.  On a finished cluster there is nothing.
+"""
+
+import dataclasses
+import ipaddress
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ganeti_ceph import cephconf
+from ganeti_ceph.cephconf import ClusterConf, Mon
+from ganeti_ceph.errors import PrereqError
+from ganeti_ceph.facts import ClusterFacts, Device, NodeFacts
+from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
+from ganeti_ceph.steps import (
+    AwaitHealth,
+    Configure,
+    Keys,
+    MakeLvmOsds,
+    MakeMgr,
+    MakeMon,
+    MakeOsd,
+    MakePool,
+    Settle,
+    StartOsd,
+    Step,
+)
+
+#: Packages that every node of a storage cluster needs, by Debian's names.
+PACKAGES = ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd")
+#: A device smaller than this is not worth an OSD, and BlueStore may not fit.
+SMALLEST_DEVICE = 5 * 2**30
+#: Ceph's mon_clock_drift_allowed, in seconds.
+CLOCK_DRIFT_ALLOWED = 0.05
+#: What Ceph's documentation aims at for one OSD (mon_target_pg_per_osd).
+PGS_PER_OSD = 100
+HEALTH_TIMEOUT = 120
+#: Deprecated by Ceph and gone from newer releases; on Debian 13 it cannot load, and
+#: the health would tell of that for ever.
+MODULES_OFF = ("restful",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """A node of the group: what Ganeti's configuration and the node itself say."""
+
+    uuid: str
+    name: str
+    primary_ip: str
+    secondary_ip: str
+    places: tuple[tuple[str, str], ...]
+    facts: NodeFacts
+    #: The master's clock just before and just after the node answered.
+    asked: tuple[float, float]
+
+    @property
+    def host(self) -> str:
+        """The name that Ceph knows it by."""
+        return self.facts.hostname
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Steps that are done at the same time; a stage begins when the last one ended."""
+
+    title: str
+    #: By the UUID of the node.
+    steps: tuple[tuple[str, tuple[Step, ...]], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to do, in order."""
+
+    conf: ClusterConf
+    pool: str
+    stages: tuple[Stage, ...]
+
+
+def refusals(
+    nodes: Sequence[Node], params: StorageParameters, fsid: str | None
+) -> list[str]:
+    """Return, a sentence each, why the nodes cannot make a storage cluster.
+
+    ``fsid`` is that of the storage cluster begun before, None for a new one.
+    """
+    found: list[str] = []
+    found += _alien(nodes, fsid)
+    found += _packages(nodes)
+    found += _hostnames(nodes)
+    found += _networks(nodes, params)
+    for node in nodes:
+        found += [f"{node.name}: {reason}" for reason in _devices(node, params, fsid)]
+    found += _too_few(nodes, params)
+    found += _clocks(nodes)
+    return found
+
+
+def _alien(nodes: Sequence[Node], fsid: str | None) -> Iterable[str]:
+    for node in nodes:
+        facts = node.facts
+        if facts.conf is not None:
+            theirs = cephconf.read_fsid(facts.conf)
+            if fsid is None or theirs != fsid:
+                yield (
+                    f"{node.name}: /etc/ceph/ceph.conf is there already, of the storage"
+                    f" cluster {theirs or '(it names none)'}; take Ceph off the node"
+                    " first if it is not in use"
+                )
+                continue
+        ours = facts.conf is not None
+        alien = [f"osd.{osd.id}" for osd in facts.osds if osd.fsid != fsid]
+        if not ours:
+            alien += [f"mon.{name}" for name in facts.mons]
+            alien += [f"mgr.{name}" for name in facts.mgrs]
+        if alien:
+            yield (
+                f"{node.name}: /var/lib/ceph has daemons of another storage cluster:"
+                f" {', '.join(alien)}"
+            )
+
+
+def _packages(nodes: Sequence[Node]) -> Iterable[str]:
+    versions: dict[str, list[str]] = {}
+    for node in nodes:
+        have = dict(node.facts.packages)
+        missing = [name for name in PACKAGES if name not in have]
+        if missing:
+            yield (
+                f"{node.name}: Ceph's packages are missing: apt install"
+                f" {' '.join(missing)}"
+            )
+        for version in {have[name] for name in PACKAGES if name in have}:
+            versions.setdefault(version, []).append(node.name)
+    if len(versions) > 1:
+        yield "Ceph's packages are of different versions: " + "; ".join(
+            f"{version} on {', '.join(sorted(names))}"
+            for version, names in sorted(versions.items())
+        )
+
+
+def _hostnames(nodes: Sequence[Node]) -> Iterable[str]:
+    for host, count in Counter(node.host for node in nodes).items():
+        if count > 1:
+            names = ", ".join(node.name for node in nodes if node.host == host)
+            yield f"{names}: Ceph would know all of them as {host}"
+
+
+def _networks(nodes: Sequence[Node], params: StorageParameters) -> Iterable[str]:
+    for node in nodes:
+        for network, own in (
+            (params.public_network, node.primary_ip),
+            (params.cluster_network, node.secondary_ip),
+        ):
+            try:
+                address_in(node, network, own)
+            except PrereqError as err:
+                yield str(err)
+
+
+def address_in(
+    node: Node,
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network | None,
+    own: str,
+) -> tuple[str, str]:
+    """Return a node's address in a network, and the network.
+
+    Without a network it is that of ``own``, the address in Ganeti's configuration,
+    which is preferred also where a node has several.
+    """
+    interfaces = [ipaddress.ip_interface(text) for text in node.facts.addresses]
+    if network is None:
+        for interface in interfaces:
+            if str(interface.ip) == own:
+                return own, str(interface.network)
+        raise PrereqError(
+            f"{node.name}: no network interface has its address {own} of Ganeti's"
+            " configuration"
+        )
+    inside = [str(one.ip) for one in interfaces if one.ip in network]
+    if not inside:
+        raise PrereqError(f"{node.name}: no network interface is in {network}")
+    return (own if own in inside else sorted(inside)[0]), str(network)
+
+
+def _devices(
+    node: Node, params: StorageParameters, fsid: str | None
+) -> Iterable[str]:
+    facts = node.facts
+    seen: dict[str, str] = {}
+    for device in facts.disks + facts.db_devices:
+        if not device.real_path:
+            yield f"{device.path} is missing"
+            continue
+        if device.real_path in seen:
+            yield (
+                f"{seen[device.real_path]} and {device.path} are the same device,"
+                f" {device.real_path}"
+            )
+            continue
+        seen[device.real_path] = device.path
+        if _own(device, fsid):
+            continue
+        if device.busy:
+            yield f"{device.path} is in use: {device.busy}"
+        elif device.content and not params.wipe:
+            yield (
+                f"{device.path} carries {device.content}; it is taken only with"
+                " wipe=yes, which destroys that"
+            )
+        elif device.size < SMALLEST_DEVICE:
+            yield f"{device.path} has {device.size / 2**30:.1f} GiB, 5 are needed"
+    yield from _layout_refusals(node, params)
+
+
+def _own(device: Device, fsid: str | None) -> bool:
+    return device.label is not None and fsid is not None and device.label.fsid == fsid
+
+
+def uses_lvm(node: Node, params: StorageParameters) -> bool:
+    """Tell whether a node's OSDs lie on logical volumes."""
+    if params.osd_layout is OsdLayout.AUTO:
+        return node.facts.device_mapper
+    return params.osd_layout is OsdLayout.LVM
+
+
+def _layout_refusals(node: Node, params: StorageParameters) -> Iterable[str]:
+    facts = node.facts
+    if uses_lvm(node, params):
+        if not facts.device_mapper:
+            yield "osd-layout=lvm needs device-mapper in the kernel, and lvm2"
+        if not {"ceph-volume", "ceph-osd"} & {name for name, _ in facts.packages}:
+            yield "osd-layout=lvm needs the package ceph-volume"
+        return
+    if params.encrypt:
+        yield "encrypt=yes needs osd-layout=lvm, which this node cannot have or is not"
+    if facts.db_devices and len(facts.db_devices) != len(facts.disks):
+        yield (
+            f"with osd-layout=raw each disk needs a db-device of its own, there are"
+            f" {len(facts.disks)} and {len(facts.db_devices)}"
+        )
+
+
+def _too_few(nodes: Sequence[Node], params: StorageParameters) -> Iterable[str]:
+    domain = params.failure_domain
+    if not any(node.facts.disks for node in nodes):
+        yield "no node has a disk for the storage: set -S ceph:disk=… (gnt-cluster modify)"
+        return
+    if domain is FailureDomain.OSD:
+        count = sum(len(node.facts.disks) for node in nodes)
+    elif domain is FailureDomain.HOST:
+        count = sum(1 for node in nodes if node.facts.disks)
+    else:
+        names = [dict(node.places).get(domain.value) for node in nodes]
+        for node, name in zip(nodes, names, strict=True):
+            if name is None:
+                yield (
+                    f"{node.name}: its {domain.value} is not known: gnt-node add-tags"
+                    f" {node.name} ceph:{domain.value}:NAME"
+                )
+        count = len({name for name in names if name is not None})
+    if count < params.pool_size:
+        yield (
+            f"{params.pool_size} copies need as many failure domains ({domain.value}),"
+            f" and there are {count}: add nodes, or set a smaller pool-size"
+        )
+
+
+def _clocks(nodes: Sequence[Node]) -> Iterable[str]:
+    # A node's offset from the master's clock is known to lie between two bounds:
+    # it answered after it was asked and before the answer came.
+    bounds = {
+        node.name: (node.facts.clock[1] - node.asked[1], node.facts.clock[0] - node.asked[0])
+        for node in nodes
+    }
+    if not bounds:
+        return
+    ahead = max(bounds, key=lambda name: bounds[name][0])
+    behind = min(bounds, key=lambda name: bounds[name][1])
+    apart = bounds[ahead][0] - bounds[behind][1]
+    if apart > CLOCK_DRIFT_ALLOWED:
+        yield (
+            f"the clocks of {ahead} and {behind} are {apart:.2f} s or more apart, Ceph"
+            f" tolerates {CLOCK_DRIFT_ALLOWED}: synchronise them (chrony)"
+        )
+
+
+def pg_count(osds: int, size: int) -> int:
+    """Return how many placement groups the one pool of some OSDs gets.
+
+    The power of two that is nearest to :data:`PGS_PER_OSD` copies for each OSD.
+    """
+    wanted = max(1, osds * PGS_PER_OSD // size)
+    lower = 1 << (wanted.bit_length() - 1)
+    return min(lower if wanted - lower <= 2 * lower - wanted else 2 * lower, 32768)
+
+
+def choose_mons(
+    nodes: Sequence[Node], params: StorageParameters, cluster: ClusterFacts | None
+) -> tuple[Mon, ...]:
+    """Return the cluster's mons: those it has or was begun with, then further nodes.
+
+    There are as many as ``mon-count`` says, or the greatest odd number of nodes.
+    """
+    if cluster is not None:
+        chosen = list(cluster.mons)
+    else:
+        begun = [cephconf.read_mons(node.facts.conf or "") for node in nodes]
+        chosen = list(max(begun, key=len, default=()))
+        if chosen and any(node.facts.mons for node in nodes):
+            # Mons that know each other's names wait for exactly those.
+            return tuple(chosen)
+    wanted = min(params.mon_count, len(nodes) - 1 + len(nodes) % 2)
+    taken = {mon.id for mon in chosen}
+    for node in sorted(nodes, key=lambda node: node.name):
+        if len(chosen) >= wanted:
+            break
+        if node.host not in taken:
+            address, _ = address_in(node, params.public_network, node.primary_ip)
+            chosen.append(Mon(node.host, address))
+    return tuple(chosen)
+
+
+def make_conf(
+    nodes: Sequence[Node],
+    params: StorageParameters,
+    fsid: str,
+    mons: tuple[Mon, ...],
+) -> ClusterConf:
+    """Return what all nodes have in common in their ceph.conf."""
+    public = {
+        address_in(node, params.public_network, node.primary_ip)[1] for node in nodes
+    }
+    cluster: set[str] = set()
+    if params.cluster_network or any(
+        node.secondary_ip != node.primary_ip for node in nodes
+    ):
+        cluster = {
+            address_in(node, params.cluster_network, node.secondary_ip)[1]
+            for node in nodes
+        }
+    return ClusterConf(
+        fsid=fsid,
+        mons=mons,
+        public_network=", ".join(sorted(public)),
+        cluster_network=", ".join(sorted(cluster)) if cluster != public else None,
+        options=params.conf,
+    )
+
+
+def osd_uuid(fsid: str, host: str, stable_path: str) -> str:
+    """Return the UUID of the OSD on a device, the same whenever it is asked for.
+
+    So a device whose OSD was begun and not finished is known again.
+    """
+    return str(uuid.uuid5(uuid.UUID(fsid), f"{host}:{stable_path}"))
+
+
+def plan(
+    nodes: Sequence[Node],
+    params: StorageParameters,
+    fsid: str,
+    keys: Keys,
+    new_keys: bool,
+    cluster: ClusterFacts | None,
+) -> Plan:
+    """Return what is to do until the nodes are a healthy storage cluster.
+
+    ``new_keys`` tells that no node has the keys yet; ``cluster`` is what it says of
+    itself, None while there is no quorum.
+    """
+    mons = choose_mons(nodes, params, cluster)
+    conf = make_conf(nodes, params, fsid, mons)
+    stages = [
+        _stage("configuration", nodes, lambda node: _configure(node, conf, keys, new_keys)),
+        _stage("mons", nodes, lambda node: _mon(node, conf, keys, cluster)),
+    ]
+    acting = next(
+        (node for node in nodes if node.host in {mon.id for mon in mons}), nodes[0]
+    )
+    settle = _settle(params, mons, cluster)
+    if settle:
+        stages.append(Stage("quorum", ((acting.uuid, (settle,)),)))
+    managers = _choose_mgrs(nodes, params, cluster)
+    stages.append(
+        _stage(
+            "mgrs and OSDs",
+            nodes,
+            lambda node: (
+                *((MakeMgr(node.host),) if node.host in managers else ()),
+                *_osds(node, params, fsid, cluster),
+            ),
+        )
+    )
+    pool = _pool(nodes, params, cluster)
+    if pool:
+        stages.append(Stage("pool", ((acting.uuid, (pool,)),)))
+    stages = [stage for stage in stages if stage.steps]
+    if stages or cluster is None or cluster.health != "HEALTH_OK":
+        stages.append(Stage("health", ((acting.uuid, (AwaitHealth(HEALTH_TIMEOUT),)),)))
+    return Plan(conf, params.pool, tuple(stages))
+
+
+def _stage(title, nodes, steps_of) -> Stage:  # type: ignore[no-untyped-def]
+    pairs = ((node.uuid, tuple(steps_of(node))) for node in nodes)
+    return Stage(title, tuple((uuid, steps) for uuid, steps in pairs if steps))
+
+
+def _configure(
+    node: Node, conf: ClusterConf, keys: Keys, new_keys: bool
+) -> tuple[Step, ...]:
+    text = cephconf.render(conf, node.places, node.host)
+    if node.facts.conf == text and node.facts.has_keys and not new_keys:
+        return ()
+    return (Configure(conf, node.places, node.host, keys),)
+
+
+def _mon(
+    node: Node, conf: ClusterConf, keys: Keys, cluster: ClusterFacts | None
+) -> tuple[Step, ...]:
+    mon = next((mon for mon in conf.mons if mon.id == node.host), None)
+    if mon is None or (cluster is not None and mon.id in cluster.quorum):
+        return ()
+    members = conf.mons if cluster is None else ()
+    return (MakeMon(conf.fsid, mon.id, mon.address, members, keys),)
+
+
+def _settle(
+    params: StorageParameters, mons: tuple[Mon, ...], cluster: ClusterFacts | None
+) -> Settle | None:
+    names = tuple(mon.id for mon in mons)
+    if cluster is not None and cluster.pools and set(names) <= set(cluster.quorum):
+        # The pool is made after the settings, so they are there.
+        return None
+    settings = [("auth_allow_insecure_global_id_reclaim", "false")]
+    if params.pool_size == 1:
+        # The administrator asked for a single copy; Ceph asks twice.
+        settings += [
+            ("mon_allow_pool_size_one", "true"),
+            ("mon_warn_on_pool_no_redundancy", "false"),
+        ]
+    return Settle(names, tuple(settings), MODULES_OFF)
+
+
+def _choose_mgrs(
+    nodes: Sequence[Node], params: StorageParameters, cluster: ClusterFacts | None
+) -> set[str]:
+    """Return the hosts that get a mgr: those that have one first."""
+    running = set(cluster.mgrs) if cluster else set()
+    begun = [node.host for node in nodes if node.facts.mgrs and node.host not in running]
+    others = sorted(
+        node.host for node in nodes if not node.facts.mgrs and node.host not in running
+    )
+    missing = max(0, params.mgr_count - len(running))
+    return set((begun + others)[:missing])
+
+
+def _osds(
+    node: Node, params: StorageParameters, fsid: str, cluster: ClusterFacts | None
+) -> tuple[Step, ...]:
+    known = {osd.uuid: osd for osd in cluster.osds} if cluster else {}
+    facts = node.facts
+    steps: list[Step] = []
+    blank: list[Device] = []
+    for device in facts.disks:
+        if _own(device, fsid):
+            label = device.label
+            assert label is not None
+            osd = known.get(label.osd_uuid)
+            if osd is not None and osd.up:
+                continue
+            if label.complete and label.osd_id is not None:
+                steps.append(
+                    StartOsd(fsid, label.osd_id, label.osd_uuid, device.stable_path)
+                )
+                continue
+        blank.append(device)
+    if not blank:
+        return tuple(steps)
+    if uses_lvm(node, params):
+        return (
+            *steps,
+            MakeLvmOsds(
+                fsid,
+                tuple(device.stable_path for device in blank),
+                tuple(device.stable_path for device in facts.db_devices),
+                params.encrypt,
+                params.device_class,
+                params.wipe,
+            ),
+        )
+    metadata = dict(
+        zip(
+            (device.path for device in facts.disks),
+            (device.stable_path for device in facts.db_devices),
+            strict=False,
+        )
+    )
+    for device in blank:
+        steps.append(
+            MakeOsd(
+                fsid,
+                osd_uuid(fsid, node.host, device.stable_path),
+                device.stable_path,
+                device.size,
+                metadata.get(device.path),
+                params.device_class,
+                params.wipe and bool(device.content) and not _own(device, fsid),
+            )
+        )
+    return tuple(steps)
+
+
+def _pool(
+    nodes: Sequence[Node], params: StorageParameters, cluster: ClusterFacts | None
+) -> MakePool | None:
+    if cluster is not None:
+        for pool in cluster.pools:
+            if pool.name == params.pool and "rbd" in pool.applications:
+                return None
+    osds = sum(len(node.facts.disks) for node in nodes)
+    return MakePool(
+        params.pool,
+        params.pool_size,
+        params.effective_min_size,
+        params.pool_pgs or pg_count(osds, params.pool_size),
+        params.failure_domain.value,
+        params.device_class,
+        min(osds, params.pool_size),
+    )

@@ -1,0 +1,148 @@
+"""The calls between the job and the nodes: names, arguments, answers, time limits."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from ganeti_ceph import errors, wire
+from ganeti_ceph.facts import ClusterFacts, NodeFacts
+from ganeti_ceph.steps import KINDS, Keys, Step
+
+Answer = TypeVar("Answer")
+
+#: Both daemons' versions of the calls; a node that speaks another one is refused.
+PROTOCOL = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Call(Generic[Answer]):
+    """A call to the node daemons: its name, its limit in seconds, its answer's type."""
+
+    name: str
+    timeout: int
+    answer: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What a node is asked to look at."""
+
+    disks: tuple[str, ...]
+    db_devices: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Misfits:
+    """The version of a node's extension, and the joins that do not fit there."""
+
+    version: str
+    ganeti: str
+    places: tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of one step: a sentence, or why it failed."""
+
+    step: str
+    seconds: float
+    done: str
+    error: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """What came of the steps of one call, in their order."""
+
+    steps: tuple[Outcome, ...]
+
+
+LOOK = Call[NodeFacts]("ceph_look", 60, NodeFacts)
+STATUS = Call[ClusterFacts]("ceph_status", 30, ClusterFacts)
+KEYS = Call[Keys]("ceph_keys", 30, Keys)
+MISFITS = Call[Misfits]("ceph_misfits", 60, Misfits)
+DO = Call[Outcomes]("ceph_do", 600, Outcomes)
+
+CALLS = (LOOK, STATUS, KEYS, MISFITS, DO)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply(Generic[Answer]):
+    """A node's answer, or the reason why there is none."""
+
+    node: str
+    answer: Answer | None
+    error: str | None
+
+    def require(self) -> Answer:
+        """Return the answer; raises :class:`errors.ExecError` if there is none."""
+        if self.answer is None:
+            raise errors.ExecError(f"{self.node}: {self.error}")
+        return self.answer
+
+
+def encode_steps(steps: Sequence[Step]) -> list[Any]:
+    """Return steps as they travel."""
+    return [[step.name, wire.encode(step)] for step in steps]
+
+
+def decode_steps(data: Any) -> tuple[Step, ...]:
+    """Return the steps that arrived; raises :class:`wire.WireError` for what is none."""
+    steps: list[Step] = []
+    if not isinstance(data, list):
+        raise wire.WireError("the steps are no list")
+    for item in data:
+        if not isinstance(item, list) or len(item) != 2 or item[0] not in KINDS:
+            raise wire.WireError(
+                "a step that this node does not know: do all nodes run the same"
+                " version of ganeti-ceph?"
+            )
+        steps.append(wire.decode(KINDS[item[0]], item[1], f"step {item[0]}"))
+    return tuple(steps)
+
+
+def call(
+    runner: Any, call: Call[Answer], arguments: Mapping[str, Any]
+) -> dict[str, Reply[Answer]]:
+    """Call nodes in parallel through Ganeti's RPC runner.
+
+    ``arguments`` maps each node's UUID to what it is sent (JSON values).  A node
+    that cannot be reached or fails gives a reply with an error, never an exception.
+    """
+    if not arguments:
+        return {}
+    # Name, kind of client, resolver options, time limit, arguments, preparing and
+    # finishing functions, description: what Ganeti's generated clients pass.
+    definition = (
+        call.name,
+        None,
+        None,
+        call.timeout,
+        [("arguments", None, "what each node is sent")],
+        lambda node, sent: [PROTOCOL, sent[0][node]],
+        None,
+        "",
+    )
+    results = runner._Call(definition, list(arguments), [dict(arguments)])
+    replies: dict[str, Reply[Answer]] = {}
+    for uuid, result in results.items():
+        if result.fail_msg:
+            replies[uuid] = Reply(result.node, None, _reason(str(result.fail_msg)))
+            continue
+        try:
+            answer = wire.decode(call.answer, result.payload, call.name)
+        except wire.WireError as err:
+            replies[uuid] = Reply(result.node, None, str(err))
+        else:
+            replies[uuid] = Reply(result.node, answer, None)
+    return replies
+
+
+def _reason(message: str) -> str:
+    # The node daemon answers "not found" to a call that nobody added to it.
+    if "404" in message or "Not Found" in message:
+        return (
+            "its node daemon has no ganeti-ceph: install it there and restart"
+            " ganeti-noded"
+        )
+    return message

@@ -1,0 +1,267 @@
+"""The steps that make a storage cluster: what each is told and says it will do.
+
+A step is one dataclass, made by the planner, sent to one node and done there by
+the function that :mod:`ganeti_ceph.node.serve` has for it.  It is checked when it
+is made, thus also when it arrives at the node.
+"""
+
+import dataclasses
+import re
+import uuid
+from typing import ClassVar
+
+from ganeti_ceph.cephconf import ClusterConf, Mon, check_id
+from ganeti_ceph.secret import Secret
+
+_DEVICE = re.compile(r"/dev/[A-Za-z0-9_.+:@/-]+\Z")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+
+
+def _check_device(path: str) -> None:
+    if not _DEVICE.match(path) or "/../" in path or "//" in path:
+        raise ValueError(f"{path!r} is not the path of a device")
+
+
+def _check_name(name: str, what: str) -> None:
+    if not _NAME.match(name):
+        raise ValueError(f"{name!r} cannot be {what}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """The first keys of a storage cluster."""
+
+    mon: Secret
+    admin: Secret
+
+
+@dataclasses.dataclass(frozen=True)
+class Configure:
+    """Write ceph.conf and the administrator's key."""
+
+    name: ClassVar[str] = "configure"
+    conf: ClusterConf
+    #: CRUSH types above the host and their names, the outermost first.
+    place: tuple[tuple[str, str], ...]
+    hostname: str
+    keys: Keys
+
+    def __post_init__(self) -> None:
+        check_id(self.hostname)
+        for kind, spot in self.place:
+            _check_name(kind, "a CRUSH type")
+            _check_name(spot, "a CRUSH bucket")
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        spots = "".join(f", {kind} {spot}" for kind, spot in self.place)
+        return f"write /etc/ceph/ceph.conf and the administrator's key{spots}"
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeMon:
+    """Make a monitor and start it; a half-made or stopped one is finished."""
+
+    name: ClassVar[str] = "mon"
+    fsid: str
+    id: str
+    address: str
+    #: The first mons of the cluster; () to join a cluster that has a quorum.
+    members: tuple[Mon, ...]
+    keys: Keys
+
+    def __post_init__(self) -> None:
+        uuid.UUID(self.fsid)
+        Mon(self.id, self.address)
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return f"make and start mon.{self.id} at {self.address}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settle:
+    """Wait for the quorum and set what holds for the whole cluster."""
+
+    name: ClassVar[str] = "quorum"
+    mons: tuple[str, ...]
+    #: Options for Ceph's own configuration database, in their order.
+    settings: tuple[tuple[str, str], ...]
+    #: Modules of the mgr that are on by default and not wanted.
+    modules_off: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        settings = "".join(f", set {name}={value}" for name, value in self.settings)
+        modules = "".join(f", mgr module {name} off" for name in self.modules_off)
+        return f"wait for the quorum of mons {', '.join(self.mons)}{settings}{modules}"
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeMgr:
+    """Make a manager and start it; a half-made or stopped one is finished."""
+
+    name: ClassVar[str] = "mgr"
+    id: str
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return f"make and start mgr.{self.id}"
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeOsd:
+    """Make a BlueStore OSD straight on a device and start it."""
+
+    name: ClassVar[str] = "osd"
+    fsid: str
+    osd_uuid: str
+    device: str
+    size: int
+    db_device: str | None
+    device_class: str | None
+    #: Whether what the devices carry may be destroyed.
+    wipe: bool
+
+    def __post_init__(self) -> None:
+        uuid.UUID(self.fsid)
+        uuid.UUID(self.osd_uuid)
+        for path in (self.device, self.db_device):
+            if path is not None:
+                _check_device(path)
+        if self.device_class is not None:
+            _check_name(self.device_class, "a device class")
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        wiping = "wipe it and " if self.wipe else ""
+        metadata = f", its metadata on {self.db_device}" if self.db_device else ""
+        size = f"{self.size / 2**30:.1f} GiB"
+        return f"{self.device} ({size}): {wiping}make and start an OSD{metadata}"
+
+
+@dataclasses.dataclass(frozen=True)
+class StartOsd:
+    """Bring an OSD that its device already carries back into service."""
+
+    name: ClassVar[str] = "osd-start"
+    fsid: str
+    osd_id: int
+    osd_uuid: str
+    device: str
+
+    def __post_init__(self) -> None:
+        uuid.UUID(self.fsid)
+        uuid.UUID(self.osd_uuid)
+        _check_device(self.device)
+        if self.osd_id < 0:
+            raise ValueError(f"{self.osd_id} cannot be an OSD's id")
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return f"{self.device}: start osd.{self.osd_id}, which it carries"
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeLvmOsds:
+    """Make OSDs on logical volumes with ceph-volume, which also starts them."""
+
+    name: ClassVar[str] = "osd-lvm"
+    fsid: str
+    devices: tuple[str, ...]
+    db_devices: tuple[str, ...]
+    encrypt: bool
+    device_class: str | None
+    wipe: bool
+
+    def __post_init__(self) -> None:
+        uuid.UUID(self.fsid)
+        for path in self.devices + self.db_devices:
+            _check_device(path)
+        if self.device_class is not None:
+            _check_name(self.device_class, "a device class")
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        wiping = "wipe them and " if self.wipe else ""
+        kind = "encrypted OSDs" if self.encrypt else "OSDs"
+        metadata = (
+            f", their metadata on {', '.join(self.db_devices)}"
+            if self.db_devices
+            else ""
+        )
+        return (
+            f"{', '.join(self.devices)}: {wiping}make and start {kind} on logical"
+            f" volumes{metadata}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class MakePool:
+    """Make the pool of the instances' disks, or finish a half-made one."""
+
+    name: ClassVar[str] = "pool"
+    pool: str
+    size: int
+    min_size: int
+    pg_num: int
+    failure_domain: str
+    device_class: str | None
+    #: How many OSDs must be up before the pool is made.
+    osds: int
+
+    def __post_init__(self) -> None:
+        _check_name(self.pool, "a pool's name")
+        _check_name(self.failure_domain, "a failure domain")
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return (
+            f"make pool {self.pool}: {self.size} copies ({self.min_size} at the least),"
+            f" one per {self.failure_domain}, {self.pg_num} placement groups"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class AwaitHealth:
+    """Wait until Ceph finds its cluster healthy."""
+
+    name: ClassVar[str] = "health"
+    #: Seconds.
+    timeout: int
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return f"wait for HEALTH_OK (for {self.timeout} s at the most)"
+
+
+Step = (
+    Configure
+    | MakeMon
+    | Settle
+    | MakeMgr
+    | MakeOsd
+    | StartOsd
+    | MakeLvmOsds
+    | MakePool
+    | AwaitHealth
+)
+
+#: Every kind of step by its name, which is how a step says on the wire what it is.
+KINDS: dict[str, type[Step]] = {
+    kind.name: kind
+    for kind in (
+        Configure,
+        MakeMon,
+        Settle,
+        MakeMgr,
+        MakeOsd,
+        StartOsd,
+        MakeLvmOsds,
+        MakePool,
+        AwaitHealth,
+    )
+}

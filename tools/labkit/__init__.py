@@ -1,0 +1,1 @@
+"""The lab: real Ganeti and Ceph nodes on one machine."""

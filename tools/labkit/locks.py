@@ -1,0 +1,43 @@
+"""Locks that two lab processes meet at."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import LabError
+
+
+@contextmanager
+def file_lock(path: Path, *, waiting: str) -> Iterator[int]:
+    """Hold a lock file; say what is waited for if another process holds it.
+
+    Yields the descriptor: a child that inherits it keeps the lock beyond our end.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"lab: {waiting}", flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def folder_lock(folder: Path, *, busy: str) -> Iterator[None]:
+    """Hold a folder itself as a lock, so that removing it removes the lock too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(busy) from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,105 @@
+"""A throwaway copy of a node image to build and test in."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import cgroups
+from .image import LINT_HOME
+from .mounts import overlay, unmount_below
+from .paths import cache_root
+
+PATH = f"/{LINT_HOME}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+BUILD = "build"
+
+
+class Sandbox:
+    """A root file system to run programs in, without network."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.root = folder / "root"
+        # A machine name has no underscores.
+        self._group = folder.name.strip(".").replace("_", "-")
+
+    def run(self, script: str, *, output: Path | None = None) -> int:
+        """Run a shell script in the build folder; return its exit code."""
+        command = [
+            "systemd-nspawn",
+            "--quiet",
+            f"--directory={self.root}",
+            f"--machine={self._group}",
+            "--as-pid2",
+            "--register=no",
+            "--keep-unit",
+            "--private-network",
+            "--pipe",
+            "--link-journal=no",
+            "--resolv-conf=off",
+            "--timezone=off",
+            f"--chdir=/{BUILD}",
+            f"--setenv=PATH={PATH}",
+            "--setenv=LC_ALL=C.UTF-8",
+            "sh",
+            "-ec",
+            script,
+        ]
+        sink = output.open("wb") if output else None
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT if sink else None,
+                preexec_fn=lambda: cgroups.enter(self._group),
+                check=False,
+            )
+        finally:
+            if sink:
+                sink.close()
+        return done.returncode
+
+    def close(self) -> None:
+        """End what still runs and remove all files."""
+        cgroups.kill_all(self._group)
+        cgroups.remove(self._group)
+        cgroups.remove_if_unused()
+        unmount_below(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def sandbox(image: Path) -> Iterator[Sandbox]:
+    """Make a sandbox over an image, and remove it afterwards."""
+    _remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=".sandbox-", dir=cache_root()))
+    # The lock tells a sandbox in use from one whose maker was killed.
+    lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    box = Sandbox(folder)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        upper = folder / "upper"
+        (upper / BUILD).mkdir(parents=True)
+        upper.chmod(0o755)
+        overlay(box.root, [image], upper, folder / "work")
+        yield box
+    finally:
+        box.close()
+        os.close(lock)
+
+
+def _remove_leftovers() -> None:
+    for folder in cache_root().glob(".sandbox-*"):
+        lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            Sandbox(folder).close()
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
