@@ -212,7 +212,7 @@ def _devices(
                 " wipe=yes, which destroys that"
             )
         elif device.size < SMALLEST_DEVICE:
-            yield f"{device.path} has {device.size / 2**30:.1f} GiB, 5 are needed"
+            yield f"{device.path} has {device.size} bytes, an OSD needs 5 GiB"
     yield from _layout_refusals(node, params)
 
 

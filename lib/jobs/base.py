@@ -71,12 +71,17 @@ class StorageUnit(NoHooksLU):  # type: ignore[misc]
         return params.from_tags(self.cfg.GetClusterInfo().GetTags())
 
     def storage_group(self) -> tuple[str, state.GroupState] | None:
-        """Return the name and state of the group that has a storage cluster."""
+        """Return the name and state of the group that is for storage, if one is."""
         for group in self.cfg.GetAllNodeGroupsInfo().values():
             found = state.group_state(group.GetTags())
-            if found is not None and found.phase is not state.Phase.MARKED:
+            if found is not None:
                 return group.name, found
         return None
+
+    def initialised(self) -> bool:
+        """Tell whether a storage cluster exists, be it a half-made one."""
+        group = self.storage_group()
+        return group is not None and group[1].phase is not state.Phase.MARKED
 
     def retag(self, target: Any, tags: frozenset[str], feedback: Any) -> bool:
         """Replace the storage tags of a node group or node; tell if they differed."""

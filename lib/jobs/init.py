@@ -50,7 +50,8 @@ class LUInitDistributedStorage(StorageUnit):
         other = self.storage_group()
         if other is not None and other[0] != self.group.name:
             raise PrereqError(
-                f"node group {other[0]} has the storage cluster; there can be but one"
+                f"node group {other[0]} is the one for the storage cluster; there can be"
+                " but one"
             )
         self.params = self.parameters()
         self.state = state.group_state(self.group.GetTags())

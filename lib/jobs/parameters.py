@@ -14,7 +14,7 @@ class LUModifyStorageParameters(StorageUnit):
         change = params.parse(self.options["parameters"])
         self.current = self.parameters()
         self.wanted = params.apply(
-            self.current, change, initialised=self.storage_group() is not None
+            self.current, change, initialised=self.initialised()
         )
 
     def execute(self, feedback: Callable[[str], None]) -> str:

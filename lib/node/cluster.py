@@ -25,7 +25,7 @@ def status() -> ClusterFacts:
         quorum = ceph.command(cluster, "quorum_status")
         managers = ceph.command(cluster, "mgr dump")
         osds = ceph.command(cluster, "osd dump")
-        health, checks = _health(cluster)
+        health, checks = _health(ceph.command(cluster, "health"))
     active = [managers["active_name"]] if managers.get("active_name") else []
     return ClusterFacts(
         fsid=monmap["fsid"],
@@ -56,8 +56,7 @@ def _host(mon: dict[str, Any]) -> str:
     return address.rpartition(":")[0].strip("[]")
 
 
-def _health(cluster: rados.Rados) -> tuple[str, tuple[str, ...]]:
-    answer = ceph.command(cluster, "health")
+def _health(answer: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     checks = tuple(
         f"{name}: {check['summary']['message']}"
         for name, check in sorted(answer["checks"].items())
@@ -77,7 +76,7 @@ def _wait(seconds: float, reached: Callable[[], str]) -> None:
 
 def settle(step: Settle) -> str:
     """Wait for the quorum of all mons, then set what holds for the whole cluster."""
-    with ceph.connect(timeout=_QUORUM_TIMEOUT) as cluster:
+    with ceph.connect(timeout=_QUORUM_TIMEOUT, eager=True) as cluster:
 
         def absent() -> str:
             names = ceph.command(cluster, "quorum_status")["quorum_names"]
@@ -96,11 +95,21 @@ def make_pool(step: MakePool) -> str:
     """Make the pool of the instances' disks, or finish a half-made one."""
     with ceph.connect() as cluster:
 
-        def few() -> str:
-            up = ceph.command(cluster, "osd stat")["num_up_osds"]
-            return "" if up >= step.osds else f"{up} OSDs are up of {step.osds} needed"
+        # An OSD takes its place in the CRUSH map some time before it is up, and more
+        # a pool does not need to be made.
+        def placed() -> int:
+            tree = ceph.command(cluster, "osd tree")
+            return sum(node["type"] == "osd" for node in tree["nodes"])
 
-        _wait(_OSD_TIMEOUT, few)
+        def up() -> int:
+            count: int = ceph.command(cluster, "osd stat")["num_up_osds"]
+            return count
+
+        def few(count: int, what: str) -> str:
+            needed = step.osds
+            return "" if count >= needed else f"{count} OSDs {what} of {needed} needed"
+
+        _wait(_OSD_TIMEOUT, lambda: few(placed(), "have begun"))
         rule = _rule(cluster, step)
         ceph.command(
             cluster,
@@ -111,14 +120,29 @@ def make_pool(step: MakePool) -> str:
             pool_type="replicated",
             rule=rule,
             autoscale_mode="off",
+            # A single copy is only to be had afterwards.
+            **({"size": step.size} if step.size > 1 else {}),
         )
+        # Each change of a map waits up to a second for the mons, hence none in vain.
         # Smaller last: the minimum may not be above the size at any moment.
-        _set(cluster, step.pool, "size", step.size)
-        _set(cluster, step.pool, "min_size", step.min_size)
-        ceph.command(
-            cluster, "osd pool application enable", pool=step.pool, app="rbd"
-        )
+        made = _pool(cluster, step.pool)
+        if made["size"] != step.size:
+            _set(cluster, step.pool, "size", step.size)
+            made = _pool(cluster, step.pool)
+        if made["min_size"] != step.min_size:
+            _set(cluster, step.pool, "min_size", step.min_size)
+        if "rbd" not in made["application_metadata"]:
+            ceph.command(
+                cluster, "osd pool application enable", pool=step.pool, app="rbd"
+            )
+        _wait(_OSD_TIMEOUT, lambda: few(up(), "are up"))
     return f"pool {step.pool} is there"
+
+
+def _pool(cluster: rados.Rados, name: str) -> dict[str, Any]:
+    pools = ceph.command(cluster, "osd dump")["pools"]
+    found: dict[str, Any] = next(pool for pool in pools if pool["pool_name"] == name)
+    return found
 
 
 def _set(cluster: rados.Rados, pool: str, name: str, value: int) -> None:
@@ -143,14 +167,22 @@ def _rule(cluster: rados.Rados, step: MakePool) -> str:
 def await_health(step: AwaitHealth) -> str:
     """Wait until the cluster is healthy and every placement group is clean."""
     with ceph.connect() as cluster:
+        pools = ceph.command(cluster, "osd dump")["pools"]
+        expected = sum(pool["pg_num"] for pool in pools)
 
         def trouble() -> str:
-            answer, checks = _health(cluster)
+            status = ceph.command(cluster, "status")
+            answer, checks = _health(status["health"])
             if answer != "HEALTH_OK":
                 return f"{answer}: {'; '.join(checks)}"
-            status = ceph.command(cluster, "status")["pgmap"]
-            states = {one["state_name"]: one["count"] for one in status["pgs_by_state"]}
-            unclean = status["num_pgs"] - states.get("active+clean", 0)
+            if not status["mgrmap"]["available"]:
+                # A cluster that never had one calls itself healthy all the same.
+                return "no mgr is active"
+            groups = status["pgmap"]
+            states = {one["state_name"]: one["count"] for one in groups["pgs_by_state"]}
+            # The mgr counts only those that it has heard of.
+            count = max(expected, groups["num_pgs"])
+            unclean = count - states.get("active+clean", 0)
             return f"{unclean} placement groups are not clean" if unclean else ""
 
         _wait(step.timeout, trouble)

@@ -39,11 +39,12 @@ def look(path: str, run: Runner) -> Device:
         return Device(path, real, path, 0, "it is no block device", "", None)
     busy, size = _open_exclusively(real)
     busy = _user(real) or busy
-    kind, content = _signature(real, run)
+    types = signatures(real, run)
+    content = _phrase(types, real)
     label = None
-    if kind == "ceph_bluestore":
+    if "ceph_bluestore" in types:
         label = _bluestore_label(real, run)
-    elif kind == "LVM2_member":
+    elif "LVM2_member" in types:
         label = _lvm_label(real, run)
     if label is not None:
         content = f"an OSD of the storage cluster {label.fsid}"
@@ -104,28 +105,22 @@ def _user(real: str) -> str:
     return ""
 
 
-def _signature(real: str, run: Runner) -> tuple[str, str]:
-    """Return the type of what a device carries, and a phrase for it ("" for nothing)."""
-    # Exit code 2: nothing was found; 8: several things were.
-    output = run(
-        ["blkid", "--probe", "--output", "export", real], ok=(0, 2, 8), timeout=30
-    )
-    found = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
-    if "TYPE" in found:
-        return found["TYPE"], f"{found['TYPE']} ({found.get('USAGE', 'data')})"
-    if "PTTYPE" in found:
-        return "", f"a partition table ({found['PTTYPE']})"
-    sysfs_partitions = list(Path("/sys/class/block", Path(real).name).glob("*/partition"))
-    if sysfs_partitions:
-        return "", "partitions"
-    if _blkid_is_unsure(real, run):
-        return "", "several signatures at once"
-    return "", ""
+def signatures(real: str, run: Runner) -> tuple[str, ...]:
+    """Return the types of all signatures on a device, as wipefs(8) names them."""
+    output = run(["wipefs", "--noheadings", "--parsable", real], timeout=30)
+    # offset,uuid,label,type: a label may hold commas, a type does not.
+    types = [line.rpartition(",")[2] for line in output.splitlines() if line]
+    return tuple(dict.fromkeys(types))
 
 
-def _blkid_is_unsure(real: str, run: Runner) -> bool:
-    # wipefs lists every signature, also where blkid finds them contradictory.
-    return bool(run(["wipefs", "--noheadings", "--parsable", real], timeout=30).strip())
+def _phrase(types: Sequence[str], real: str) -> str:
+    """Return what a device carries as a phrase, "" for nothing."""
+    tables = [kind for kind in types if kind in ("dos", "gpt", "PMBR", "mac", "sun")]
+    others = [kind for kind in types if kind not in tables]
+    phrases = [f"a partition table ({', '.join(tables)})"] if tables else []
+    if not tables and list(Path("/sys/class/block", Path(real).name).glob("*/partition")):
+        phrases.append("partitions")
+    return " and ".join(others + phrases)
 
 
 def _bluestore_label(real: str, run: Runner) -> Label | None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import rados
@@ -46,15 +47,18 @@ def make(step: MakeOsd, run: Runner) -> str:
     files.write(
         directory / "keyring", config.keyring(f"osd.{osd_id}", key), 0o600, owner
     )
-    run(
-        [
-            *("ceph-osd", "--mkfs", "--id", str(osd_id), "--osd-uuid", step.osd_uuid),
-            *("--osd-objectstore", "bluestore", "--no-mon-config"),
-            *("--setuser", "ceph", "--setgroup", "ceph"),
-        ],
-        timeout=300,
-    )
-    services.prepare_osds(run)
+    with ThreadPoolExecutor(1) as aside:
+        prepared = aside.submit(services.prepare_osds, run)
+        run(
+            [
+                *("ceph-osd", "--mkfs", "--id", str(osd_id)),
+                *("--osd-uuid", step.osd_uuid),
+                *("--osd-objectstore", "bluestore", "--no-mon-config"),
+                *("--setuser", "ceph", "--setgroup", "ceph"),
+            ],
+            timeout=300,
+        )
+        prepared.result()
     services.start("osd", str(osd_id), run)
     return f"osd.{osd_id} runs on {step.device}"
 
@@ -65,7 +69,7 @@ def start(step: StartOsd, run: Runner) -> str:
     if device.label is None or device.label.osd_uuid != step.osd_uuid:
         raise ExecError(f"{step.device} does not carry OSD {step.osd_uuid} any more")
     osd_id = str(step.osd_id)
-    if device.content and _on_lvm(device.real_path, run):
+    if "LVM2_member" in devices.signatures(device.real_path, run):
         run(["ceph-volume", "lvm", "activate", osd_id, step.osd_uuid], timeout=120)
         return f"osd.{osd_id} runs on {step.device}"
     owner = files.ceph_ids()
@@ -152,9 +156,3 @@ def _link(link: Path, device: str, owner: tuple[int, int]) -> None:
     link.symlink_to(device)
     os.chown(link, *owner, follow_symlinks=False)
     os.chown(link.resolve(), *owner)
-
-
-def _on_lvm(real: str, run: Runner) -> bool:
-    return "LVM2_member" in run(
-        ["blkid", "--probe", "--output", "export", real], ok=(0, 2, 8)
-    )

@@ -1,5 +1,8 @@
 """systemd's units of Ceph's daemons."""
 
+import threading
+
+from ganeti_ceph.errors import ExecError
 from ganeti_ceph.node import files
 from ganeti_ceph.run import Runner
 
@@ -16,19 +19,47 @@ if [ -b "$$path" ]; then chown ceph:ceph "$$(readlink -f "$$path")"; fi; done'
 """
 
 
+
+
+class _Reload:
+    """Has systemd read its units again, once for all that ask at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = 0
+
+    def __call__(self, run: Runner) -> None:
+        asked = self._begun
+        with self._lock:
+            if self._begun != asked:
+                # What began after we asked has seen what we wrote before.
+                return
+            self._begun += 1
+            run(["systemctl", "daemon-reload"], timeout=120)
+
+
+_reload = _Reload()
+_dropin = threading.Lock()
+
+
 def prepare_osds(run: Runner) -> None:
     """See to it that an OSD may open its devices after every reboot."""
-    if files.read(_OSD_DROPIN) != _OSD_DROPIN_TEXT.strip():
-        files.write(_OSD_DROPIN, _OSD_DROPIN_TEXT, 0o644)
-        run(["systemctl", "daemon-reload"])
+    with _dropin:
+        if files.read(_OSD_DROPIN) != _OSD_DROPIN_TEXT.strip():
+            files.write(_OSD_DROPIN, _OSD_DROPIN_TEXT, 0o644)
+            _reload(run)
 
 
 def start(kind: str, daemon_id: str, run: Runner) -> None:
     """Start a daemon now and at every boot, also one that systemd gave up on."""
     unit = f"ceph-{kind}@{daemon_id}.service"
-    # It fails for a unit that never failed, which is as well.
-    run(["systemctl", "reset-failed", unit], ok=(0, 1, 5))
-    run(
-        ["systemctl", "enable", "--now", unit, f"ceph-{kind}.target", "ceph.target"],
-        timeout=120,
-    )
+    targets = (f"ceph-{kind}.target", "ceph.target")
+    enable = ["systemctl", "--no-reload", "enable", "--now", unit, *targets]
+    try:
+        run(enable, timeout=120)
+    except ExecError:
+        run(["systemctl", "reset-failed", unit], ok=(0, 1, 5))
+        run(enable, timeout=120)
+    # The targets are to know the unit.  That takes systemd long, so the daemon, for
+    # which others wait, goes first.
+    _reload(run)

@@ -105,6 +105,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--release", choices=RELEASES, default=RELEASES[0], help="Debian of the nodes"
     )
+    parser.addoption(
+        "--use", metavar="NAME", help="a lab that is up, instead of new ones"
+    )
     parser.addoption("--all", action="store_true", help="slow tests, too")
 
 
@@ -135,17 +138,23 @@ NewLab = Callable[..., TestLab]
 
 
 @pytest.fixture(scope="session")
-def lab(release: str) -> Iterator[TestLab]:
+def lab(release: str, request: pytest.FixtureRequest) -> Iterator[TestLab]:
     """A lab with a cluster of three nodes, for all tests together."""
+    if used := request.config.getoption("--use"):
+        yield TestLab(used, release)
+        return
     yield from _lab(f"test-{release}-{os.getpid()}", release)
 
 
 @pytest.fixture(scope="module")
-def new_lab(release: str) -> Iterator[NewLab]:
+def new_lab(release: str, request: pytest.FixtureRequest) -> Iterator[NewLab]:
     """Start more labs: new_lab("--nodes=1"); they end with the module."""
     made: list[TestLab] = []
+    used = request.config.getoption("--use")
 
     def make(*options: str) -> TestLab:
+        if used:
+            return TestLab(used, release)
         name = f"test-{release}-{os.getpid()}-{len(made)}"
         made.append(TestLab(name, release, options))
         made[-1].up()

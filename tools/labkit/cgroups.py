@@ -41,11 +41,12 @@ def processes(*names: str) -> set[int]:
     """Return the processes in a control group and in those below it."""
     found: set[int] = set()
     for group in groups(*names):
-        for listing in group.glob("**/cgroup.procs"):
+        for folder in _folders(group):
             try:
-                found.update(int(word) for word in listing.read_text().split())
+                listing = (folder / "cgroup.procs").read_text()
             except OSError:
                 continue
+            found.update(int(word) for word in listing.split())
     # 0 stands for a process that this PID namespace does not see.
     return found - {0, os.getpid()}
 
@@ -67,7 +68,7 @@ def kill_all(*names: str) -> None:
 def remove(*names: str) -> None:
     """Remove a control group and those below it, all without processes."""
     for group in groups(*names):
-        for folder in sorted(group.glob("**/"), reverse=True):
+        for folder in _folders(group):
             _remove_folder(folder)
 
 
@@ -78,11 +79,21 @@ def remove_if_unused() -> None:
             _remove_folder(group)
 
 
+def _folders(group: Path) -> list[Path]:
+    """Return a group and those below it, the lowest first, as far as they exist.
+
+    Unlike Path.glob this does not mind that groups come and go.
+    """
+    return [Path(folder) for folder, _, _ in os.walk(group, topdown=False)]
+
+
 def _remove_folder(folder: Path) -> None:
     deadline = time.monotonic() + 2
     while folder.is_dir():
         try:
             folder.rmdir()
+        except FileNotFoundError:
+            return
         except OSError as err:
             # Killed processes count until the kernel has buried them.
             if time.monotonic() > deadline:

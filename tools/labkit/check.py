@@ -16,6 +16,13 @@ from .sandbox import BUILD, sandbox
 from .tree import copy_tree
 
 MAKE_CHECK = "./autogen.sh\n./configure\nmake check"
+
+# The tests run on the checkout itself.
+NOTHING_WRITTEN = {
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/ganeti-ceph-lab-hypothesis",
+}
+
 STOP_PATIENCE = 180.0
 
 
@@ -55,7 +62,7 @@ def _lab_tests(release: Release, slow: bool) -> bool:
     child = subprocess.Popen(
         command,
         cwd=TREE,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, **NOTHING_WRITTEN},
         process_group=0,
     )
     try:

@@ -52,8 +52,8 @@ def attach(file: Path) -> Path:
     done = run(command, check=False)
     if done.returncode != 0:
         # Where nothing makes device nodes by itself losetup finds a free number
-        # but no node for it.
-        _make_node(Path(stdout_of(["losetup", "--find"]).strip()))
+        # but no node for it, and says "(lost)" behind the name.
+        _make_node(Path(stdout_of(["losetup", "--find"]).split()[0]))
         done = run(command)
     return Path(done.stdout.strip())
 

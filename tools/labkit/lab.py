@@ -14,6 +14,7 @@ from .errors import LabError, SignalError
 from .extension import ensure_extension
 from .image import ensure_image
 from .locks import folder_lock
+from .machines import forget_machine
 from .mounts import mounts_of, unmount_below
 from .network import MAX_NODES, Network
 from .node import Node, note_devices, noted_devices
@@ -24,9 +25,6 @@ from .site import ensure_site
 NODE_MEMORY = 1 * host.GIB
 NODE_ROOM = 2 * host.GIB
 MAX_DISKS = 16
-
-# Where systemd-nspawn keeps things of its machines and forgets them if killed.
-NSPAWN_FOLDERS = ("propagate", "unix-export")
 
 
 @dataclass(frozen=True)
@@ -149,12 +147,8 @@ class Lab:
         unmount_below(self.paths.run)
         detach(loops_below(self.paths.data))
         shutil.rmtree(self.paths.data, ignore_errors=True)
-        for folder in NSPAWN_FOLDERS:
-            for node in nodes:
-                shutil.rmtree(
-                    Path("/run/systemd/nspawn") / folder / node.machine,
-                    ignore_errors=True,
-                )
+        for node in nodes:
+            forget_machine(node.machine)
         cgroups.remove(self.name)
         cgroups.remove_if_unused()
         shutil.rmtree(self.paths.run)

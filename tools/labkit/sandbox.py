@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import cgroups
 from .image import LINT_HOME
+from .machines import forget_machine
 from .mounts import overlay, unmount_below
 from .paths import cache_root
 
@@ -69,6 +70,7 @@ class Sandbox:
         cgroups.kill_all(self._group)
         cgroups.remove(self._group)
         cgroups.remove_if_unused()
+        forget_machine(self._group)
         unmount_below(self._folder)
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -1,0 +1,1 @@
+"""Measures ganeti-ceph against what can be done without it."""

@@ -1,0 +1,69 @@
+"""The benchmarks' command line."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .deploy import deploy
+from .errors import BenchError
+from .lab import Lab
+
+DESCRIPTION = """\
+Measures ganeti-ceph in a lab (tools/lab).  Nothing here is a test: the exit code
+is 0 whatever was measured, and 1 if something could not be."""
+
+
+def run_deploy(args: argparse.Namespace) -> None:
+    """Compare init-distributed-storage with a script that does the same by hand."""
+    lab = Lab(args.name, ("node1", "node2", "node3"))
+    lab.up(args.release)
+    try:
+        deploy(lab, args.runs)
+    finally:
+        if not args.keep:
+            lab.down()
+
+
+COMMANDS = {"deploy": run_deploy}
+
+
+def positive(text: str) -> int:
+    """Return a number of runs."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(prog="tools/bench", description=DESCRIPTION)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, function in COMMANDS.items():
+        text = function.__doc__ or ""
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument(
+            "--release", choices=("trixie", "bookworm"), default="trixie"
+        )
+        sub.add_argument(
+            "--runs", type=positive, default=3, help="of each way (%(default)s)"
+        )
+        sub.add_argument("--name", default="bench", help="of the lab (%(default)s)")
+        sub.add_argument(
+            "--keep", action="store_true", help="leave the lab up at the end"
+        )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmarks' command line; return the exit code."""
+    args = parse(argv)
+    try:
+        COMMANDS[args.command](args)
+    except BenchError as err:
+        print(f"bench: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
+    return 0
