@@ -3,6 +3,7 @@
 import configparser
 import dataclasses
 import ipaddress
+import re
 import uuid
 
 HEADER = (
@@ -91,12 +92,12 @@ def read_mons(text: str) -> tuple[Mon, ...]:
     """Return the first mons that a ceph.conf of ours names; () for another's."""
     found = _globals(text)
     ids = [name for name in found.get("mon_initial_members", "").split(",") if name]
-    vectors = [part for part in found.get("mon_host", "").split("],") if part]
+    # The port is told by what follows: an IPv6 address may hold ":3300", too.
+    addresses = re.findall(r"\[v2:(\S+?):3300,v1:", found.get("mon_host", ""))
     mons = []
-    for name, vector in zip(ids, vectors, strict=False):
-        address = vector.removeprefix("[v2:").partition(":3300")[0].strip("[]")
+    for name, address in zip(ids, addresses, strict=False):
         try:
-            mons.append(Mon(name, address))
+            mons.append(Mon(name, address.strip("[]")))
         except ValueError:
             return ()
     return tuple(mons)

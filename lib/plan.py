@@ -191,6 +191,8 @@ def _devices(
 ) -> Iterable[str]:
     facts = node.facts
     seen: dict[str, str] = {}
+    # The label of a device for metadata names its OSD, and no cluster.
+    own = {d.label.osd_uuid for d in facts.disks if d.label and _own(d, fsid)}
     for device in facts.disks + facts.db_devices:
         if not device.real_path:
             yield f"{device.path} is missing"
@@ -202,7 +204,7 @@ def _devices(
             )
             continue
         seen[device.real_path] = device.path
-        if _own(device, fsid):
+        if _own(device, fsid) or (device.label and device.label.osd_uuid in own):
             continue
         if device.busy:
             yield f"{device.path} is in use: {device.busy}"
@@ -247,15 +249,16 @@ def _layout_refusals(node: Node, params: StorageParameters) -> Iterable[str]:
 def _too_few(nodes: Sequence[Node], params: StorageParameters) -> Iterable[str]:
     domain = params.failure_domain
     if not any(node.facts.disks for node in nodes):
-        yield "no node has a disk for the storage: set -S ceph:disk=… (gnt-cluster modify)"
+        yield "no node has a disk for the storage: set -S ceph:disk=... (gnt-cluster modify)"
         return
     if domain is FailureDomain.OSD:
         count = sum(len(node.facts.disks) for node in nodes)
     elif domain is FailureDomain.HOST:
         count = sum(1 for node in nodes if node.facts.disks)
     else:
-        names = [dict(node.places).get(domain.value) for node in nodes]
-        for node, name in zip(nodes, names, strict=True):
+        holders = [node for node in nodes if node.facts.disks]
+        names = [dict(node.places).get(domain.value) for node in holders]
+        for node, name in zip(holders, names, strict=True):
             if name is None:
                 yield (
                     f"{node.name}: its {domain.value} is not known: gnt-node add-tags"
@@ -321,7 +324,8 @@ def choose_mons(
         if node.host not in taken:
             address, _ = address_in(node, params.public_network, node.primary_ip)
             chosen.append(Mon(node.host, address))
-    return tuple(chosen)
+    # Ceph ranks mons in the order in which they came; ceph.conf is not to differ so.
+    return tuple(sorted(chosen, key=lambda mon: mon.id))
 
 
 def make_conf(
@@ -346,7 +350,9 @@ def make_conf(
         fsid=fsid,
         mons=mons,
         public_network=", ".join(sorted(public)),
-        cluster_network=", ".join(sorted(cluster)) if cluster != public else None,
+        cluster_network=(
+            ", ".join(sorted(cluster)) if cluster and cluster != public else None
+        ),
         options=params.conf,
     )
 
@@ -381,7 +387,7 @@ def plan(
     acting = next(
         (node for node in nodes if node.host in {mon.id for mon in mons}), nodes[0]
     )
-    settle = _settle(params, mons, cluster)
+    settle = _settle(nodes, params, mons, cluster)
     if settle:
         stages.append(Stage("quorum", ((acting.uuid, (settle,)),)))
     managers = _choose_mgrs(nodes, params, cluster)
@@ -429,9 +435,14 @@ def _mon(
 
 
 def _settle(
-    params: StorageParameters, mons: tuple[Mon, ...], cluster: ClusterFacts | None
+    nodes: Sequence[Node],
+    params: StorageParameters,
+    mons: tuple[Mon, ...],
+    cluster: ClusterFacts | None,
 ) -> Settle | None:
-    names = tuple(mon.id for mon in mons)
+    hosts = {node.host for node in nodes}
+    # A mon on a node that is left out may not come.
+    names = tuple(mon.id for mon in mons if mon.id in hosts)
     if cluster is not None and cluster.pools and set(names) <= set(cluster.quorum):
         # The pool is made after the settings, so they are there.
         return None
@@ -495,20 +506,26 @@ def _osds(
     metadata = dict(
         zip(
             (device.path for device in facts.disks),
-            (device.stable_path for device in facts.db_devices),
+            facts.db_devices,
             strict=False,
         )
     )
     for device in blank:
+        db_device = metadata.get(device.path)
         steps.append(
             MakeOsd(
                 fsid,
                 osd_uuid(fsid, node.host, device.stable_path),
                 device.stable_path,
                 device.size,
-                metadata.get(device.path),
+                db_device.stable_path if db_device else None,
                 params.device_class,
-                params.wipe and bool(device.content) and not _own(device, fsid),
+                params.wipe
+                and any(
+                    one.content and not _own(one, fsid)
+                    for one in (device, db_device)
+                    if one is not None
+                ),
             )
         )
     return tuple(steps)

@@ -92,7 +92,7 @@ def decode_steps(data: Any) -> tuple[Step, ...]:
     if not isinstance(data, list):
         raise wire.WireError("the steps are no list")
     for item in data:
-        if not isinstance(item, list) or len(item) != 2 or item[0] not in KINDS:
+        if not isinstance(item, list) or len(item) != 2 or item[0] not in list(KINDS):
             raise wire.WireError(
                 "a step that this node does not know: do all nodes run the same"
                 " version of ganeti-ceph?"
@@ -140,7 +140,7 @@ def call(
 
 def _reason(message: str) -> str:
     # The node daemon answers "not found" to a call that nobody added to it.
-    if "404" in message or "Not Found" in message:
+    if "Error code 404." in message:
         return (
             "its node daemon has no ganeti-ceph: install it there and restart"
             " ganeti-noded"

@@ -17,7 +17,7 @@ STORAGE_PARAMETERS_OPT = cli.cli_option(
     "-S",
     "--storage-parameters",
     dest="storage_parameters",
-    metavar="TYPE:OPTION=VALUE,…",
+    metavar="TYPE:OPTION=VALUE,...",
     default=None,
     help="Parameters of the storage cluster, for example ceph:disk=/dev/sdb; see"
     " ganeti-ceph(7)",

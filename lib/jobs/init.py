@@ -67,7 +67,7 @@ class LUInitDistributedStorage(StorageUnit):
         if not self.params.disks:
             raise PrereqError(
                 "no disk is set for the storage: 'gnt-cluster modify -S"
-                " ceph:disk=/dev/…' sets it"
+                " ceph:disk=/dev/...' sets it"
             )
         begun = self.state.fsid if self.state else None
         self.nodes = look_at(self.rpc, online, self.params)

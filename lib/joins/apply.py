@@ -74,7 +74,9 @@ def apply_to(
     """Apply every join of a loaded module; return those refused, each logged."""
     refusals = []
     for join in joins:
-        if join.module != module.__name__ or not is_needed(join):
+        if join.module != module.__name__ or join.kind is Kind.STAND_IN:
+            continue
+        if not is_needed(join):
             continue
         try:
             _apply(module, join)

@@ -33,7 +33,10 @@ def ask() -> Misfits:
 def main() -> None:
     """Load every joined module and print which joins were refused."""
     for module in dict.fromkeys(
-        join.module for join in JOINS if apply.is_needed(join)
+        join.module
+        for join in JOINS
+        # A module that another stands in for need not be there.
+        if join.kind is not Kind.STAND_IN and apply.is_needed(join)
     ):
         try:
             importlib.import_module(module)

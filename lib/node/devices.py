@@ -47,7 +47,11 @@ def look(path: str, run: Runner) -> Device:
     elif "LVM2_member" in types:
         label = _lvm_label(real, run)
     if label is not None:
-        content = f"an OSD of the storage cluster {label.fsid}"
+        content = (
+            f"an OSD of the storage cluster {label.fsid}"
+            if label.fsid
+            else "the metadata of an OSD"
+        )
     return Device(path, real, stable_path(path, real), size, busy, content, label)
 
 
