@@ -3,6 +3,7 @@
 They also tell which processes are a node's, whatever becomes of their parents.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -13,6 +14,9 @@ from .mounts import Mount, mounts_of
 from .paths import CGROUP_NAME
 
 KILL_PATIENCE = 20.0
+
+BUILDS = "_builds"
+"""The group of what is no lab; no lab can have this name."""
 
 
 def hierarchies(mounts: list[Mount]) -> list[Path]:
@@ -33,8 +37,15 @@ def groups(*names: str) -> list[Path]:
 def enter(*names: str) -> None:
     """Move this process into a control group, made if need be."""
     for group in groups(*names):
-        group.mkdir(parents=True, exist_ok=True)
-        (group / "cgroup.procs").write_text(str(os.getpid()))
+        for last_try in (False, False, True):
+            try:
+                group.mkdir(parents=True, exist_ok=True)
+                (group / "cgroup.procs").write_text(str(os.getpid()))
+                break
+            except FileNotFoundError:
+                # Another lab has just gone and taken the common parent with it.
+                if last_try:
+                    raise
 
 
 def processes(*names: str) -> set[int]:
@@ -73,10 +84,10 @@ def remove(*names: str) -> None:
 
 
 def remove_if_unused() -> None:
-    """Remove the group of all labs if none is left."""
-    for group in groups():
-        if group.is_dir() and not any(entry.is_dir() for entry in group.iterdir()):
-            _remove_folder(group)
+    """Remove the common groups that have no others in them."""
+    for group in (*groups(BUILDS), *groups()):
+        with contextlib.suppress(OSError):
+            group.rmdir()
 
 
 def _folders(group: Path) -> list[Path]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from . import host
+from . import host, image, sandbox
 from .check import check
 from .cluster import make_cluster
 from .demo import demo
@@ -44,6 +44,8 @@ def down(args: argparse.Namespace) -> int:
         print(f"lab: {args.name!r} is down")
     else:
         print(f"lab: no lab {args.name!r}")
+    sandbox.remove_abandoned()
+    image.remove_abandoned()
     return 0
 
 
@@ -67,8 +69,9 @@ def status(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Run a command in a node, on this terminal."""
-    # The command may want the keyboard's interrupts itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The keyboard's interrupts are for the command; a handler, unlike "ignore", is
+    # not passed on to it.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     words = args.words[1:] if args.words[:1] == ["--"] else args.words
     return Lab(args.name).node(args.node).stream(words or ["bash"])
 

@@ -35,14 +35,14 @@ def commands(nodes: list[Node]) -> list[str]:
         typed.append(f"gnt-instance failover -f -n {third.fqdn} {GUEST}")
     typed += [
         f"gnt-instance startup {GUEST}",
-        _console(first, third, "found what boot 1 wrote"),
+        _console(first, third, "found what boot 1 wrote: OK"),
     ]
     return typed
 
 
 def _console(here: Node, node: Node, pattern: str) -> str:
     command = f"lab-console {GUEST} {shlex.quote(pattern)}"
-    return command if node is here else f"ssh {node.fqdn} {shlex.quote(command)}"
+    return command if node is here else f'ssh {node.fqdn} "{command}"'
 
 
 def demo(lab: Lab, shape: Shape) -> int:

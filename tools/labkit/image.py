@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -10,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import host
+from . import cgroups, host
 from .errors import LabError
-from .locks import file_lock
+from .locks import file_lock, free_lock
 from .mounts import mounts_of, unmount_below
 from .paths import cache_root
 from .programs import run, stdout_of
-from .releases import GUEST_KERNEL, LINTERS, Release
+from .releases import GUEST_KERNEL, LINTERS, RELEASES, Release
 
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 ROOM = 5 * host.GIB
@@ -94,19 +93,18 @@ def ensure_image(release: Release) -> Path:
     image = image_path(release)
     if image.is_dir():
         return image
-    lock = cache_root() / f"{release.name}.lock"
     waiting = f"another process builds the {release.name} image, waiting for it"
-    with file_lock(lock, waiting=waiting) as descriptor:
+    with file_lock(_lock_file(release), waiting=waiting):
         if not image.is_dir():
             host.require_disk(cache_root(), ROOM)
             host.install(host.IMAGE_PACKAGES)
             _remove_leftovers(release)
-            _build(release, image, descriptor)
+            _build(release, image)
             _remove_outdated(release, image)
     return image
 
 
-def _build(release: Release, image: Path, lock: int) -> None:
+def _build(release: Release, image: Path) -> None:
     begun = time.monotonic()
     print(
         f"lab: building the {release.name} node image: once, some minutes and 1.5 GB",
@@ -117,14 +115,13 @@ def _build(release: Release, image: Path, lock: int) -> None:
         partial.chmod(0o755)
         root = partial / "root"
         with _kernel_hook(partial) as hook:
-            _bootstrap(release, root, hook, lock)
+            _bootstrap(release, root, hook)
         print("lab: image: the linters", flush=True)
         _install_linters(release, root / LINT_HOME)
         _configure(root)
         root.rename(image)
     finally:
-        unmount_below(partial)
-        shutil.rmtree(partial, ignore_errors=True)
+        _throw_away(partial)
     seconds = time.monotonic() - begun
     print(f"lab: image ready after {seconds:.0f} s: {image}", flush=True)
 
@@ -150,7 +147,7 @@ rm -f -- *.deb
     hook.unlink()
 
 
-def _bootstrap(release: Release, root: Path, hook: Path, lock: int) -> None:
+def _bootstrap(release: Release, root: Path, hook: Path) -> None:
     mirror = mirror_of_release(find_mirror(), release)
     dump = stdout_of(["apt-config", "dump"])
     command = [
@@ -169,23 +166,17 @@ def _bootstrap(release: Release, root: Path, hook: Path, lock: int) -> None:
     ]
     log = cache_root() / f"build-{release.name}.log"
     with log.open("w") as sink:
-        # In a process group of its own, so that one signal stops it and what it
-        # started; it cleans up after itself then.
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
-            pass_fds=(lock,),
+            # Keyboard interrupts come to us, and we end it.
             process_group=0,
+            preexec_fn=lambda: cgroups.enter(*_group(root.parent)),
         )
-        try:
-            code = _follow(child, log)
-        finally:
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGTERM)
-                child.wait(60)
+        code = _follow(child, log)
     if code != 0:
         raise LabError(f"mmdebstrap ended with exit code {code}: see {log}")
 
@@ -283,11 +274,38 @@ def _make_keys(root: Path) -> None:
     (root / "etc/ssh/ssh_known_hosts").write_text("".join(known))
 
 
+def remove_abandoned() -> None:
+    """Remove what builds that were killed left behind."""
+    for release in RELEASES.values():
+        with free_lock(_lock_file(release)) as free:
+            if free:
+                _remove_leftovers(release)
+
+
+def _lock_file(release: Release) -> Path:
+    return cache_root() / f"{release.name}.lock"
+
+
+def _group(folder: Path) -> tuple[str, str]:
+    """Return the control group of the build in a folder."""
+    return cgroups.BUILDS, folder.name.strip(".").replace("_", "-")
+
+
+def _throw_away(folder: Path) -> None:
+    """Remove the folder of a build, and first all that makes it dangerous.
+
+    The host's own /dev and the like may still be mounted in there.
+    """
+    cgroups.kill_all(*_group(folder))
+    cgroups.remove(*_group(folder))
+    cgroups.remove_if_unused()
+    unmount_below(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _remove_leftovers(release: Release) -> None:
-    """Remove what a build that was killed left behind."""
     for folder in cache_root().glob(f".image-{release.name}-*"):
-        unmount_below(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        _throw_away(folder)
 
 
 def _remove_outdated(release: Release, image: Path) -> None:

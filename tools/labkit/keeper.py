@@ -1,6 +1,5 @@
 """The process that keeps a node running: detached, one per node."""
 
-import signal
 import subprocess
 import sys
 
@@ -17,8 +16,6 @@ LOOK_SECONDS = 1.0
 
 def keep(node: Node) -> None:
     """Run a node until it is powered off, through all its reboots."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     network = Network(node.paths)
     code = REBOOT
     while code == REBOOT:

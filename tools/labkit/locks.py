@@ -10,11 +10,8 @@ from .errors import LabError
 
 
 @contextmanager
-def file_lock(path: Path, *, waiting: str) -> Iterator[int]:
-    """Hold a lock file; say what is waited for if another process holds it.
-
-    Yields the descriptor: a child that inherits it keeps the lock beyond our end.
-    """
+def file_lock(path: Path, *, waiting: str) -> Iterator[None]:
+    """Hold a lock file; say what is waited for if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -23,7 +20,26 @@ def file_lock(path: Path, *, waiting: str) -> Iterator[int]:
         except BlockingIOError:
             print(f"lab: {waiting}", flush=True)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def free_lock(path: Path) -> Iterator[bool]:
+    """Hold a lock file or folder if it is there and nobody else does; whether so."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        yield free
     finally:
         os.close(descriptor)
 

@@ -17,7 +17,6 @@ def run(
     stdin: str | None = None,
     timeout: float | None = DEFAULT_TIMEOUT,
     env: Mapping[str, str] | None = None,
-    pass_fds: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return it with its output as text."""
     words = [str(arg) for arg in args]
@@ -32,7 +31,6 @@ def run(
             errors="replace",
             timeout=timeout,
             env=environment,
-            pass_fds=pass_fds,
             check=False,
         )
     except FileNotFoundError as err:

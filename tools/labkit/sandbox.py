@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import cgroups
 from .image import LINT_HOME
+from .locks import free_lock
 from .machines import forget_machine
 from .mounts import overlay, unmount_below
 from .paths import cache_root
@@ -26,7 +27,11 @@ class Sandbox:
         self._folder = folder
         self.root = folder / "root"
         # A machine name has no underscores.
-        self._group = folder.name.strip(".").replace("_", "-")
+        self._machine = folder.name.strip(".").replace("_", "-")
+
+    @property
+    def _cgroup(self) -> tuple[str, str]:
+        return cgroups.BUILDS, self._machine
 
     def run(self, script: str, *, output: Path | None = None) -> int:
         """Run a shell script in the build folder; return its exit code."""
@@ -34,7 +39,7 @@ class Sandbox:
             "systemd-nspawn",
             "--quiet",
             f"--directory={self.root}",
-            f"--machine={self._group}",
+            f"--machine={self._machine}",
             "--as-pid2",
             "--register=no",
             "--keep-unit",
@@ -57,7 +62,7 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT if sink else None,
-                preexec_fn=lambda: cgroups.enter(self._group),
+                preexec_fn=lambda: cgroups.enter(*self._cgroup),
                 check=False,
             )
         finally:
@@ -67,10 +72,10 @@ class Sandbox:
 
     def close(self) -> None:
         """End what still runs and remove all files."""
-        cgroups.kill_all(self._group)
-        cgroups.remove(self._group)
+        cgroups.kill_all(*self._cgroup)
+        cgroups.remove(*self._cgroup)
         cgroups.remove_if_unused()
-        forget_machine(self._group)
+        forget_machine(self._machine)
         unmount_below(self._folder)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -78,7 +83,7 @@ class Sandbox:
 @contextmanager
 def sandbox(image: Path) -> Iterator[Sandbox]:
     """Make a sandbox over an image, and remove it afterwards."""
-    _remove_leftovers()
+    remove_abandoned()
     folder = Path(tempfile.mkdtemp(prefix=".sandbox-", dir=cache_root()))
     # The lock tells a sandbox in use from one whose maker was killed.
     lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -95,13 +100,9 @@ def sandbox(image: Path) -> Iterator[Sandbox]:
         os.close(lock)
 
 
-def _remove_leftovers() -> None:
+def remove_abandoned() -> None:
+    """Remove the sandboxes whose makers were killed."""
     for folder in cache_root().glob(".sandbox-*"):
-        lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            Sandbox(folder).close()
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(lock)
+        with free_lock(folder) as free:
+            if free:
+                Sandbox(folder).close()

@@ -1,0 +1,12 @@
+"""Hypothesis for machines that are busy with other things, and for read-only sources."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "unit",
+    deadline=None,
+    database=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("unit")

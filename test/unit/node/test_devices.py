@@ -1,0 +1,258 @@
+"""Devices: what they carry and who uses them, and that only what may be is wiped."""
+
+import errno
+import os
+
+import pytest
+from fakes import FSID, RELEASES, FakeRunner, make_device, make_label, recorded
+
+from ganeti_ceph.errors import ExecError
+from ganeti_ceph.node import devices
+
+SIZE = 3 * 2**20
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """A file that passes for a block device."""
+    path = tmp_path / "sdb"
+    path.write_bytes(b"x" * SIZE)
+    monkeypatch.setattr(devices.stat, "S_ISBLK", lambda mode: True)
+    monkeypatch.setattr(devices, "_STABLE", (str(tmp_path / "by-id"),))
+    return path
+
+
+def carrying(release, content):
+    runner = FakeRunner()
+    runner.knows("wipefs", "--noheadings", output=recorded(release, f"wipefs-{content}.txt"))
+    return runner
+
+
+# Names
+
+
+def test_plain_paths_are_kept_and_patterns_are_matched(tmp_path):
+    for name in ("sdb", "sdc", "vda"):
+        (tmp_path / name).touch()
+    patterns = [f"{tmp_path}/sd*", f"{tmp_path}/missing", f"{tmp_path}/sdb"]
+    assert devices.expand(patterns) == [
+        f"{tmp_path}/sdb",
+        f"{tmp_path}/sdc",
+        f"{tmp_path}/missing",
+    ]
+    assert devices.expand([f"{tmp_path}/nothing*"]) == []
+
+
+def test_the_stable_name_is_the_first_that_leads_there(disk, tmp_path):
+    (tmp_path / "by-id").mkdir()
+    (tmp_path / "sdc").touch()
+    for name, target in (("b-2", "sdb"), ("a", "sdc"), ("b-1", "sdb")):
+        (tmp_path / "by-id" / name).symlink_to(tmp_path / target)
+    found = devices.look(str(disk), carrying("trixie", "blank"))
+    assert found.stable_path == f"{tmp_path}/by-id/b-1"
+
+
+def test_a_device_without_another_name_keeps_its_own(disk):
+    assert devices.stable_path(str(disk), str(disk)) == str(disk)
+
+
+def test_a_name_that_the_administrator_chose_is_kept():
+    path = "/dev/disk/by-path/pci-1"
+    assert devices.stable_path(path, "/dev/sdb") == path
+
+
+# What is there
+
+
+def test_a_device_that_is_missing(tmp_path):
+    found = devices.look(f"{tmp_path}/sdz", FakeRunner())
+    assert found.real_path == ""
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert devices.look(f"{tmp_path}/dangling", FakeRunner()).real_path == ""
+
+
+def test_what_is_no_block_device_is_not_even_opened(tmp_path):
+    (tmp_path / "file").touch()
+    found = devices.look(f"{tmp_path}/file", FakeRunner())
+    assert found.busy == "it is no block device"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("blank", ""),
+        ("ext4", "ext4"),
+        ("swap", "swap"),
+        ("gpt", "partition table"),
+        ("ambivalent", "ext4"),
+    ],
+)
+def test_what_a_device_carries(disk, release, content, words):
+    found = devices.look(str(disk), carrying(release, content))
+    assert bool(found.content) == (content != "blank")
+    assert words in found.content
+    assert (found.size, found.busy, found.label) == (SIZE, "", None)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_osd_is_known_by_its_label(disk, release):
+    runner = carrying(release, "osd")
+    label = recorded(release, "show-label.json")
+    runner.knows("ceph-bluestore-tool", "show-label", "--dev", str(disk), output=label)
+    found = devices.look(str(disk), runner)
+    assert found.label.complete
+    assert found.label.osd_id is not None
+    assert f'"ceph_fsid": "{found.label.fsid}"' in label
+    assert f'"osd_uuid": "{found.label.osd_uuid}"' in label
+    assert found.content == f"an OSD of the storage cluster {found.label.fsid}"
+    assert "AQAAAA" not in repr(found)
+
+
+def test_the_label_of_an_osd_that_was_not_finished(disk):
+    runner = carrying("trixie", "osd")
+    runner.knows("ceph-bluestore-tool", output='{"d": {"osd_uuid": "u", "ceph_fsid": "f"}}')
+    label = devices.look(str(disk), runner).label
+    assert (label.complete, label.osd_id) == (False, None)
+
+
+def test_the_label_of_metadata_names_no_cluster(disk):
+    runner = carrying("trixie", "osd")
+    output = '{"d": {"osd_uuid": "u", "description": "bluefs db"}}'
+    runner.knows("ceph-bluestore-tool", output=output)
+    found = devices.look(str(disk), runner)
+    assert (found.label.osd_uuid, found.label.fsid) == ("u", "")
+    assert found.content == "the metadata of an OSD"
+
+
+@pytest.mark.parametrize(("output", "code"), [("", 1), ("no JSON", 0), ("{}", 0)])
+def test_a_label_that_cannot_be_read_is_content_still(disk, output, code):
+    runner = carrying("trixie", "osd")
+    runner.knows("ceph-bluestore-tool", output=output, code=code)
+    found = devices.look(str(disk), runner)
+    assert found.content
+    assert found.label is None or found.label.fsid == ""
+
+
+@pytest.mark.parametrize(
+    ("tags", "label"),
+    [
+        ("", None),
+        ("backup=yes", None),
+        (
+            f"ceph.block_device=/dev/vg/lv,ceph.cluster_fsid={FSID},ceph.osd_fsid=u,"
+            "ceph.osd_id=4,ceph.type=block",
+            make_label(osd_uuid="u", osd_id=4),
+        ),
+        (f"ceph.cluster_fsid={FSID}", make_label(osd_uuid="", osd_id=None)),
+    ],
+)
+def test_volumes_tell_of_osds_in_their_tags(disk, tags, label):
+    runner = carrying("trixie", "lvm")
+    runner.knows("pvs", output=f"  {tags}\n")
+    found = devices.look(str(disk), runner)
+    assert found.label == label
+    assert "LVM2_member" in found.content or label is not None
+
+
+def test_volumes_that_cannot_be_asked_are_content(disk):
+    runner = carrying("trixie", "lvm")
+    runner.knows("pvs", code=5)
+    assert devices.look(str(disk), runner).content == "LVM2_member"
+
+
+def test_a_device_that_the_kernel_gives_to_nobody_is_in_use(disk, monkeypatch):
+    real = os.open
+
+    def held(path, flags, *rest):
+        if path == str(disk) and flags & os.O_EXCL:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return real(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", held)
+    found = devices.look(str(disk), carrying("trixie", "blank"))
+    assert "holds it" in found.busy
+    assert found.size == SIZE
+
+
+def test_a_device_that_cannot_be_opened_is_told_with_the_reason(disk, monkeypatch):
+    def broken(path, flags, *rest):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(devices.os, "open", broken)
+    assert devices._open_exclusively(str(disk)) == (
+        "it cannot be opened (Input/output error)",
+        0,
+    )
+
+
+# Wiping
+
+
+def looks_like(monkeypatch, **changes):
+    device = make_device(**changes)
+    monkeypatch.setattr(devices, "look", lambda path, run: device)
+    return device
+
+
+@pytest.mark.parametrize(
+    ("changes", "wipe", "good"),
+    [
+        ({}, False, True),
+        ({"content": "ext4"}, False, False),
+        ({"content": "ext4"}, True, True),
+        ({"busy": "mounted on /srv"}, True, False),
+        ({"real_path": ""}, True, False),
+    ],
+)
+def test_a_device_is_looked_at_again_before_it_is_written_to(
+    monkeypatch, changes, wipe, good
+):
+    device = looks_like(monkeypatch, **changes)
+    if good:
+        assert devices.check_unchanged("/dev/sdb", wipe, FakeRunner()) == device
+    else:
+        with pytest.raises(ExecError, match="/dev/sdb"):
+            devices.check_unchanged("/dev/sdb", wipe, FakeRunner())
+
+
+@pytest.mark.parametrize(
+    ("label", "good"),
+    [
+        (make_label(osd_uuid="ours", complete=False), True),
+        (make_label(osd_uuid="ours", complete=True), False),
+        (make_label(osd_uuid="theirs", complete=False), False),
+    ],
+)
+def test_only_our_own_half_made_osd_may_be_made_again(monkeypatch, label, good):
+    looks_like(monkeypatch, content="an OSD", label=label)
+    if good:
+        devices.check_unchanged("/dev/sdb", False, FakeRunner(), own="ours")
+    else:
+        with pytest.raises(ExecError, match="carries an OSD"):
+            devices.check_unchanged("/dev/sdb", False, FakeRunner(), own="ours")
+
+
+@pytest.mark.parametrize(
+    ("wiped", "kept"), [(2**20, range(2**20, SIZE - 2**20)), (100 * 2**20, range(0))]
+)
+def test_both_ends_are_zeroed_and_the_middle_is_not(disk, monkeypatch, wiped, kept):
+    monkeypatch.setattr(devices, "WIPED", wiped)
+    runner = FakeRunner()
+    runner.knows("wipefs", "--all", str(disk))
+    device = make_device(str(disk), size=SIZE, content="ext4")
+    devices.wipe(device, runner)
+    data = disk.read_bytes()
+    assert len(data) == SIZE
+    assert {index for index in (0, SIZE // 2, SIZE - 1) if data[index]} == {
+        index for index in (0, SIZE // 2, SIZE - 1) if index in kept
+    }
+    assert data.count(b"x") == len(kept)
+
+
+def test_nothing_is_zeroed_where_wipefs_fails(disk):
+    runner = FakeRunner()
+    runner.knows("wipefs", "--all", code=1)
+    with pytest.raises(ExecError):
+        devices.wipe(make_device(str(disk), size=SIZE), runner)
+    assert disk.read_bytes() == b"x" * SIZE

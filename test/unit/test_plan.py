@@ -1,0 +1,990 @@
+"""Planning: what is refused, who gets what, and that a finished cluster is left alone."""
+
+import dataclasses
+import ipaddress
+
+import fakes
+import pytest
+from fakes import FSID, GIB, OTHER_FSID, make_cluster, make_device, make_label, make_node
+from fakes import make_nodes as nodes_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganeti_ceph import cephconf, plan
+from ganeti_ceph.cephconf import Mon
+from ganeti_ceph.errors import PrereqError
+from ganeti_ceph.facts import Osd, Pool
+from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
+from ganeti_ceph.plan import PACKAGES, Plan, pg_count, refusals
+from ganeti_ceph.secret import Secret
+from ganeti_ceph.steps import (
+    AwaitHealth,
+    Configure,
+    Keys,
+    MakeLvmOsds,
+    MakeMgr,
+    MakeMon,
+    MakeOsd,
+    MakePool,
+    Settle,
+    StartOsd,
+)
+
+PARAMS = StorageParameters(disks=("/dev/sdb",))
+KEYS = Keys(Secret("the-mon-key"), Secret("the-admin-key"))
+
+
+def with_params(**changes):
+    return dataclasses.replace(PARAMS, **changes)
+
+
+def refused(nodes, params=PARAMS, fsid=None):
+    return refusals(nodes, params, fsid)
+
+
+def planned(nodes, params=PARAMS, cluster=None, new_keys=False):
+    return plan.plan(nodes, params, FSID, KEYS, new_keys, cluster)
+
+
+def steps_of(made: Plan, kind, node=None):
+    return [
+        step
+        for stage in made.stages
+        for uuid, steps in stage.steps
+        if node is None or uuid == node.uuid
+        for step in steps
+        if isinstance(step, kind)
+    ]
+
+
+def three_with(**changes):
+    """Three nodes; the facts of the first differ."""
+    return [fakes.with_facts(make_node("node1"), **changes), *nodes_of(3)[1:]]
+
+
+def conf_text(fsid=FSID, mons=("node1",)):
+    conf = cephconf.ClusterConf(
+        fsid,
+        tuple(Mon(name, f"192.0.2.{name[4:]}") for name in mons),
+        "192.0.2.0/24",
+        None,
+        (),
+    )
+    return cephconf.render(conf, (), "node1")
+
+
+# What is refused
+
+
+def test_three_bare_nodes_are_taken():
+    assert refused(nodes_of(3)) == []
+
+
+def test_a_ceph_conf_of_another_cluster_is_refused():
+    (message,) = refused(three_with(conf=conf_text(OTHER_FSID)))
+    assert "node1" in message
+    assert OTHER_FSID in message
+
+
+def test_any_ceph_conf_is_refused_for_a_new_cluster():
+    (message,) = refused(three_with(conf=conf_text(FSID)))
+    assert FSID in message
+
+
+def test_a_ceph_conf_without_fsid_is_refused():
+    (message,) = refused(three_with(conf="[global]\nmon_host = a\n"), fsid=FSID)
+    assert "it names none" in message
+
+
+def test_the_ceph_conf_of_the_cluster_that_was_begun_is_welcome():
+    assert refused(three_with(conf=conf_text(FSID), mons=("node1",)), fsid=FSID) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "daemon"),
+    [
+        ({"mons": ("a",)}, "mon.a"),
+        ({"mgrs": ("x",)}, "mgr.x"),
+        ({"osds": (fakes.osd_dir(7, OTHER_FSID),)}, "osd.7"),
+    ],
+)
+def test_daemons_without_our_ceph_conf_are_refused(facts, daemon):
+    for fsid in (None, FSID):
+        (message,) = refused(three_with(**facts), fsid=fsid)
+        assert daemon in message
+
+
+def test_an_osd_of_another_cluster_is_refused_beside_our_conf():
+    facts = {"conf": conf_text(), "osds": (fakes.osd_dir(7, OTHER_FSID),)}
+    (message,) = refused(three_with(**facts), fsid=FSID)
+    assert "osd.7" in message
+
+
+def test_our_own_osd_is_welcome():
+    facts = {"conf": conf_text(), "osds": (fakes.osd_dir(7),), "mgrs": ("node1",)}
+    assert refused(three_with(**facts), fsid=FSID) == []
+
+
+@pytest.mark.parametrize("missing", PACKAGES)
+def test_a_missing_package_is_named(missing):
+    have = tuple((name, "18.2.7") for name in PACKAGES if name != missing)
+    (message,) = refused(three_with(packages=have))
+    assert message.startswith("node1: ")
+    assert message.endswith(f"apt install {missing}")
+
+
+def test_packages_of_different_versions_are_refused():
+    have = tuple((name, "18.2.8") for name in PACKAGES)
+    (message,) = refused(three_with(packages=have))
+    assert "18.2.7 on node2, node3" in message
+    assert "18.2.8 on node1" in message
+
+
+def test_the_version_of_a_package_that_is_not_needed_everywhere_does_not_matter():
+    have = (*((name, "18.2.7") for name in PACKAGES), ("ceph-volume", "18.2.6"))
+    assert refused(three_with(packages=have)) == []
+
+
+def test_two_nodes_of_the_same_hostname_are_refused():
+    nodes = [make_node("a.x", 1), make_node("a.y", 2), make_node("b", 3)]
+    (message,) = refused(nodes)
+    assert "a.x, a.y" in message
+    assert message.endswith("as a")
+
+
+def test_an_address_that_no_interface_has_is_refused():
+    (message,) = refused(three_with(addresses=("192.0.2.99/24",)))[:1]
+    assert "192.0.2.1" in message
+
+
+@pytest.mark.parametrize("which", ["public_network", "cluster_network"])
+@pytest.mark.parametrize(
+    ("network", "good"), [("192.0.2.0/24", True), ("198.51.100.0/24", False)]
+)
+def test_every_node_needs_an_address_in_the_networks(which, network, good):
+    params = with_params(**{which: ipaddress.ip_network(network)})
+    messages = refused(nodes_of(3), params)
+    assert len(messages) == (0 if good else 3)
+    assert all(network in message for message in messages)
+
+
+def test_a_network_of_the_other_family_is_no_error_but_a_refusal():
+    params = with_params(public_network=ipaddress.ip_network("2001:db8::/64"))
+    assert len(refused(nodes_of(3), params)) == 3
+
+
+def test_a_missing_device_is_refused():
+    device = make_device(real_path="", stable_path="", size=0)
+    assert refused(three_with(disks=(device,))) == ["node1: /dev/sdb is missing"]
+
+
+@pytest.mark.parametrize("other", ["disks", "db_devices"])
+def test_the_same_device_by_two_names_is_refused(other):
+    first = make_device("/dev/sdb")
+    second = make_device("/dev/disk/by-id/x", real_path="/dev/sdb")
+    devices = (
+        {"disks": (first, second)}
+        if other == "disks"
+        else {"disks": (first,), "db_devices": (second,)}
+    )
+    (message,) = refused(three_with(**devices))
+    assert "/dev/sdb and /dev/disk/by-id/x are the same device" in message
+
+
+@pytest.mark.parametrize("wipe", [False, True])
+def test_a_device_in_use_is_refused_whatever_wipe_says(wipe):
+    device = make_device(busy="mounted on /srv", content="ext4")
+    (message,) = refused(three_with(disks=(device,)), with_params(wipe=wipe))
+    assert "in use: mounted on /srv" in message
+
+
+@pytest.mark.parametrize("role", ["disks", "db_devices"])
+@pytest.mark.parametrize("wipe", [False, True])
+def test_content_is_destroyed_only_where_wipe_allows_it(role, wipe):
+    full = make_device("/dev/sdx", content="ext4 (filesystem)")
+    messages = refused(three_with(**{role: (full,)}), with_params(wipe=wipe))
+    assert bool(messages) != wipe
+    if messages:
+        assert "/dev/sdx carries ext4" in messages[0]
+        assert "wipe=yes" in messages[0]
+
+
+def test_an_osd_of_another_cluster_is_content_like_any_other():
+    theirs = make_device(content="an OSD of another", label=make_label(OTHER_FSID))
+    for fsid in (None, FSID):
+        assert len(refused(three_with(disks=(theirs,)), fsid=fsid)) == 1
+        assert not refused(three_with(disks=(theirs,)), with_params(wipe=True), fsid)
+
+
+def test_our_own_running_osd_is_neither_in_use_nor_content():
+    ours = make_device(busy="something holds it", content="an OSD", label=make_label())
+    assert refused(three_with(conf=conf_text(), disks=(ours,)), fsid=FSID) == []
+    assert len(refused(three_with(conf=None, disks=(ours,)), fsid=None)) == 1
+
+
+def test_the_metadata_of_our_own_osd_is_welcome():
+    ours = make_device("/dev/sdb", busy="held", content="an OSD", label=make_label())
+    # BlueStore's label of a device for metadata names no cluster.
+    metadata = make_label("", osd_uuid=ours.label.osd_uuid, osd_id=None, complete=False)
+    db_device = make_device("/dev/sdc", busy="held", content="an OSD", label=metadata)
+    facts = {"conf": conf_text(), "disks": (ours,), "db_devices": (db_device,)}
+    assert refused(three_with(**facts), fsid=FSID) == []
+
+
+def test_the_metadata_of_another_osd_is_not():
+    ours = make_device("/dev/sdb", content="an OSD", label=make_label())
+    metadata = make_label("", osd_uuid=OTHER_FSID, osd_id=None, complete=False)
+    db_device = make_device("/dev/sdc", content="a part of an OSD", label=metadata)
+    facts = {"conf": conf_text(), "disks": (ours,), "db_devices": (db_device,)}
+    (message,) = refused(three_with(**facts), fsid=FSID)
+    assert "/dev/sdc" in message
+
+
+@pytest.mark.parametrize(("size", "good"), [(5 * GIB, True), (5 * GIB - 1, False)])
+def test_a_device_needs_5_gib(size, good):
+    messages = refused(three_with(disks=(make_device(size=size),)))
+    assert bool(messages) != good
+
+
+@pytest.mark.parametrize(
+    ("domain", "nodes", "good"),
+    [
+        (FailureDomain.HOST, nodes_of(3), True),
+        (FailureDomain.HOST, nodes_of(2), False),
+        (FailureDomain.OSD, nodes_of(2), False),
+        (
+            FailureDomain.OSD,
+            [make_node(disks=tuple(make_device(f"/dev/sd{x}") for x in "bcd"))],
+            True,
+        ),
+        (
+            FailureDomain.RACK,
+            [make_node(f"node{i}", places=(("rack", f"r{i}"),)) for i in (1, 2, 3)],
+            True,
+        ),
+        (
+            FailureDomain.RACK,
+            [make_node(f"node{i}", places=(("rack", "r1"),)) for i in (1, 2, 3)],
+            False,
+        ),
+    ],
+)
+def test_each_copy_needs_a_failure_domain_of_its_own(domain, nodes, good):
+    messages = refused(nodes, with_params(failure_domain=domain))
+    assert bool(messages) != good
+    if messages:
+        assert f"({domain.value})" in messages[-1]
+
+
+def test_a_node_without_a_disk_is_no_failure_domain():
+    nodes = [*nodes_of(2), make_node("node3", disks=())]
+    assert len(refused(nodes)) == 1
+    assert not refused([*nodes_of(3), make_node("node4", disks=())])
+
+
+def test_a_rack_without_a_disk_is_no_failure_domain():
+    nodes = [
+        make_node(
+            f"node{i}",
+            places=(("rack", f"r{i}"),),
+            disks=() if i == 3 else (make_device(),),
+        )
+        for i in (1, 2, 3)
+    ]
+    (message,) = refused(nodes, with_params(failure_domain=FailureDomain.RACK))
+    assert "there are 2" in message
+
+
+def test_a_node_whose_rack_is_unknown_is_named_with_the_remedy():
+    nodes = [
+        make_node(f"node{i}", places=(("rack", f"r{i}"),) if i < 4 else ())
+        for i in (1, 2, 3, 4)
+    ]
+    (message,) = refused(nodes, with_params(failure_domain=FailureDomain.RACK))
+    assert "gnt-node add-tags node4 ceph:rack:NAME" in message
+
+
+def test_no_disk_on_any_node_is_refused_once():
+    (message,) = refused(nodes_of(3, disks=()))
+    assert "no node has a disk" in message
+
+
+@pytest.mark.parametrize(("apart", "good"), [(0.04, True), (0.06, False), (-0.06, False)])
+def test_clocks_more_than_ceph_tolerates_apart_are_refused(apart, good):
+    nodes = three_with(clock=(1000.0 + apart, 1000.0 + apart))
+    messages = refused(nodes)
+    assert bool(messages) != good
+    if messages:
+        assert "0.06 s or more" in messages[0]
+
+
+def test_what_may_be_the_time_that_the_answer_took_is_no_difference():
+    # Asked at 1000.0, answered by 1000.5: the node's clock may be right.
+    slow = make_node("node1", clock=(1000.4, 1000.4), asked=(1000.0, 1000.5))
+    assert refused([slow, *nodes_of(3)[1:]]) == []
+    # It began to answer 0.06 s before it was asked: it is behind.
+    behind = make_node("node1", clock=(999.94, 1000.4), asked=(1000.0, 1000.5))
+    (message,) = refused([behind, *nodes_of(3)[1:]])
+    assert "node1" in message
+    # It ended 0.06 s after its answer had come: it is ahead.
+    ahead = make_node("node1", clock=(1000.4, 1000.56), asked=(1000.0, 1000.5))
+    (message,) = refused([ahead, *nodes_of(3)[1:]])
+    assert "node1" in message
+
+
+VOLUME = (*((name, "18.2.7") for name in PACKAGES), ("ceph-volume", "18.2.7"))
+
+
+@pytest.mark.parametrize(
+    ("params", "facts", "words"),
+    [
+        ({"osd_layout": OsdLayout.LVM}, {"packages": VOLUME}, "device-mapper"),
+        ({"encrypt": True}, {}, "encrypt=yes needs osd-layout=lvm"),
+        ({"encrypt": True, "osd_layout": OsdLayout.RAW}, {"device_mapper": True}, "encrypt"),
+        (
+            {},
+            {"db_devices": tuple(make_device(f"/dev/sd{x}") for x in "cd")},
+            "there are 1 and 2",
+        ),
+    ],
+)
+def test_layouts_that_a_node_cannot_have_are_refused(params, facts, words):
+    messages = refused(three_with(**facts), with_params(**params))
+    assert [words in message for message in messages if "node1" in message] == [True]
+
+
+@pytest.mark.parametrize(
+    ("params", "facts"),
+    [
+        ({"osd_layout": OsdLayout.LVM}, {"device_mapper": True, "packages": VOLUME}),
+        ({"encrypt": True}, {"device_mapper": True, "packages": VOLUME}),
+        ({"osd_layout": OsdLayout.RAW}, {"device_mapper": True}),
+        ({}, {"db_devices": (make_device("/dev/sdc"),)}),
+        (
+            {},
+            {
+                "device_mapper": True,
+                "packages": VOLUME,
+                "db_devices": tuple(make_device(f"/dev/sd{x}") for x in "cd"),
+            },
+        ),
+    ],
+)
+def test_layouts_that_a_node_can_have_are_taken(params, facts):
+    assert refused(nodes_of(3, **facts), with_params(**params)) == []
+
+
+def test_everything_that_is_wrong_is_said_at_once():
+    nodes = three_with(packages=(), addresses=(), disks=(make_device(real_path=""),))
+    assert len(refused(nodes)) >= 3
+
+
+# Placement groups
+
+
+@pytest.mark.parametrize(
+    ("osds", "size", "count"),
+    [
+        (3, 3, 128),
+        (1, 1, 128),
+        (1, 3, 32),
+        (6, 3, 256),
+        (9, 3, 256),
+        (12, 3, 512),
+        (24, 2, 1024),
+        (3000, 3, 32768),
+        (1, 10, 8),
+    ],
+)
+def test_pg_count(osds, size, count):
+    assert pg_count(osds, size) == count
+
+
+@given(osds=st.integers(1, 3000), size=st.integers(1, 10))
+def test_pg_count_is_the_nearest_power_of_two(osds, size):
+    count = pg_count(osds, size)
+    wanted = max(1, osds * 100 // size)
+    assert count & (count - 1) == 0
+    assert 1 <= count <= 32768
+    if count < 32768:
+        assert abs(count - wanted) <= min(abs(count // 2 - wanted), abs(2 * count - wanted))
+
+
+@given(osds=st.integers(0, 3000), size=st.integers(1, 10))
+def test_more_osds_never_have_fewer_placement_groups(osds, size):
+    assert pg_count(osds, size) <= pg_count(osds + 1, size)
+
+
+# Mons
+
+
+def mon_names(nodes, cluster=None, **params):
+    return [mon.id for mon in plan.choose_mons(nodes, with_params(**params), cluster)]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "wanted", "count"),
+    [(1, 3, 1), (2, 3, 1), (3, 3, 3), (4, 5, 3), (4, 3, 3), (5, 5, 5), (6, 7, 5), (9, 1, 1)],
+)
+def test_there_is_an_odd_number_of_mons(nodes, wanted, count):
+    assert len(mon_names(nodes_of(nodes), mon_count=wanted)) == count
+
+
+def test_mons_are_chosen_by_name_whatever_the_order_of_the_nodes():
+    nodes = nodes_of(5)
+    assert mon_names(nodes) == mon_names(nodes[::-1]) == ["node1", "node2", "node3"]
+
+
+def test_a_mon_that_was_begun_keeps_the_others_that_it_waits_for():
+    begun = conf_text(mons=("node3", "node4", "node5"))
+    nodes = nodes_of(5)
+    nodes[3] = fakes.with_facts(nodes[3], conf=begun, mons=("node4",))
+    assert mon_names(nodes) == ["node3", "node4", "node5"]
+
+
+def test_without_a_mon_more_are_added_to_those_that_were_begun():
+    nodes = [*nodes_of(4), make_node("node5", conf=conf_text(mons=("node5",)))]
+    assert mon_names(nodes) == ["node1", "node2", "node5"]
+
+
+def test_the_order_of_the_mons_in_the_cluster_does_not_matter():
+    mons = (Mon("node3", "192.0.2.3"), Mon("node1", "192.0.2.1"))
+    orders = [make_cluster(mons=mons), make_cluster(mons=mons[::-1])]
+    assert len({plan.choose_mons(nodes_of(3), PARAMS, one) for one in orders}) == 1
+
+
+def test_the_mons_of_the_cluster_win_over_every_ceph_conf():
+    cluster = make_cluster(mons=(Mon("node5", "192.0.2.5"),))
+    nodes = [*nodes_of(4), make_node("node5", conf=conf_text(), mons=("node1",))]
+    assert mon_names(nodes, cluster) == ["node1", "node2", "node5"]
+
+
+def test_the_cluster_keeps_more_mons_than_are_wanted():
+    mons = tuple(Mon(f"node{i}", f"192.0.2.{i}") for i in range(1, 6))
+    assert len(mon_names(nodes_of(5), make_cluster(mons=mons), mon_count=3)) == 5
+
+
+def test_a_mon_listens_in_the_public_network():
+    nodes = nodes_of(1, addresses=("192.0.2.1/24", "198.51.100.1/24"))
+    params = with_params(public_network=ipaddress.ip_network("198.51.100.0/24"))
+    assert plan.choose_mons(nodes, params, None) == (Mon("node1", "198.51.100.1"),)
+
+
+# ceph.conf
+
+
+def conf_of(nodes, **params):
+    mons = (Mon("node1", nodes[0].primary_ip),)
+    return plan.make_conf(nodes, with_params(**params), FSID, mons)
+
+
+def test_networks_are_those_of_the_primary_addresses():
+    conf = conf_of(nodes_of(3))
+    assert (conf.public_network, conf.cluster_network) == ("192.0.2.0/24", None)
+
+
+def test_secondary_addresses_make_a_cluster_network():
+    nodes = [
+        make_node(
+            f"node{i}",
+            secondary_ip=f"198.51.100.{i}",
+            addresses=(f"192.0.2.{i}/24", f"198.51.100.{i}/25"),
+        )
+        for i in (1, 2, 3)
+    ]
+    conf = conf_of(nodes)
+    assert (conf.public_network, conf.cluster_network) == (
+        "192.0.2.0/24",
+        "198.51.100.0/25",
+    )
+
+
+def test_networks_that_are_given_win():
+    addresses = ("192.0.2.1/24", "198.51.100.1/24", "203.0.113.1/24")
+    conf = conf_of(
+        [make_node(addresses=addresses)],
+        public_network=ipaddress.ip_network("198.51.100.0/24"),
+        cluster_network=ipaddress.ip_network("203.0.113.0/24"),
+    )
+    assert conf.public_network == "198.51.100.0/24"
+    assert conf.cluster_network == "203.0.113.0/24"
+
+
+def test_a_cluster_network_that_is_the_public_one_is_left_out():
+    conf = conf_of(nodes_of(3), cluster_network=ipaddress.ip_network("192.0.2.0/24"))
+    assert conf.cluster_network is None
+
+
+def test_nodes_in_several_networks_name_them_all():
+    nodes = [make_node("node1"), make_node("node2", addresses=("198.51.100.2/24",))]
+    nodes[1] = dataclasses.replace(
+        nodes[1], primary_ip="198.51.100.2", secondary_ip="198.51.100.2"
+    )
+    assert conf_of(nodes).public_network == "192.0.2.0/24, 198.51.100.0/24"
+
+
+def test_ipv6():
+    node = make_node(
+        primary_ip="2001:db8::1",
+        secondary_ip="2001:db8::1",
+        addresses=("192.0.2.1/24", "2001:db8::1/64"),
+    )
+    conf = conf_of([node])
+    assert conf.public_network == "2001:db8::/64"
+    text = cephconf.render(conf, (), "node1")
+    assert "mon_host = [v2:[2001:db8::1]:3300,v1:[2001:db8::1]:6789]\n" in text
+    assert "ms_bind_ipv6 = true\n" in text
+
+
+def test_the_own_address_is_preferred_in_a_network():
+    node = make_node(addresses=("192.0.2.100/32", "192.0.2.0/24", "192.0.2.1/24"))
+    network = ipaddress.ip_network("192.0.2.0/24")
+    assert plan.address_in(node, network, "192.0.2.1")[0] == "192.0.2.1"
+    assert plan.address_in(node, None, "192.0.2.1") == ("192.0.2.1", "192.0.2.0/24")
+    with pytest.raises(PrereqError):
+        plan.address_in(node, ipaddress.ip_network("198.51.100.0/24"), "192.0.2.1")
+
+
+# The plan
+
+
+def titles(made):
+    return [stage.title for stage in made.stages]
+
+
+def test_bare_nodes_get_everything_in_order():
+    nodes = nodes_of(3)
+    made = planned(nodes, new_keys=True)
+    assert titles(made) == [
+        "configuration",
+        "mons",
+        "quorum",
+        "mgrs and OSDs",
+        "pool",
+        "health",
+    ]
+    for node in nodes:
+        assert len(steps_of(made, Configure, node)) == 1
+        assert len(steps_of(made, MakeMon, node)) == 1
+        assert [step.device for step in steps_of(made, MakeOsd, node)] == [
+            "/dev/disk/by-id/sdb"
+        ]
+    assert [step.id for step in steps_of(made, MakeMgr)] == ["node1", "node2"]
+    (settle,) = steps_of(made, Settle)
+    assert settle.mons == ("node1", "node2", "node3")
+    (pool,) = steps_of(made, MakePool)
+    assert pool == MakePool("rbd", 3, 2, 128, "host", None, 3)
+
+
+def test_what_concerns_the_whole_cluster_is_done_on_a_node_with_a_mon():
+    # node0 is not the first by name of the mons that the cluster was begun with.
+    nodes = [make_node("node9", 9), *nodes_of(3)]
+    made = planned(nodes, cluster=make_cluster())
+    for stage in made.stages:
+        if stage.title in ("quorum", "pool", "health"):
+            assert [uuid for uuid, _ in stage.steps] == [nodes[1].uuid]
+
+
+def test_the_first_mons_know_each_other_and_a_later_one_asks_the_cluster():
+    assert {len(step.members) for step in steps_of(planned(nodes_of(3)), MakeMon)} == {3}
+    made = planned(nodes_of(3), cluster=make_cluster())
+    assert [(step.id, step.members) for step in steps_of(made, MakeMon)] == [
+        ("node2", ()),
+        ("node3", ()),
+    ]
+
+
+def test_a_single_copy_is_allowed_before_the_pool_is_made():
+    made = planned(nodes_of(1), with_params(pool_size=1))
+    (settle,) = steps_of(made, Settle)
+    assert ("mon_allow_pool_size_one", "true") in settle.settings
+    (settle,) = steps_of(planned(nodes_of(3)), Settle)
+    assert all(name != "mon_allow_pool_size_one" for name, _ in settle.settings)
+
+
+def test_parameters_reach_the_steps():
+    params = with_params(
+        pool="disks", pool_size=2, pool_min_size=1, pool_pgs=64, device_class="ssd"
+    )
+    made = planned(nodes_of(3), params)
+    (pool,) = steps_of(made, MakePool)
+    assert pool == MakePool("disks", 2, 1, 64, "host", "ssd", 2)
+    assert {step.device_class for step in steps_of(made, MakeOsd)} == {"ssd"}
+    assert made.pool == "disks"
+
+
+def test_a_place_reaches_the_configuration():
+    nodes = [make_node("node1", places=(("rack", "r1"),))]
+    (configure,) = steps_of(planned(nodes), Configure)
+    assert configure.place == (("rack", "r1"),)
+
+
+@pytest.mark.parametrize(
+    ("layout", "device_mapper", "lvm"),
+    [
+        (OsdLayout.AUTO, True, True),
+        (OsdLayout.AUTO, False, False),
+        (OsdLayout.LVM, True, True),
+        (OsdLayout.RAW, True, False),
+    ],
+)
+def test_the_layout_decides_who_makes_the_osds(layout, device_mapper, lvm):
+    disks = tuple(make_device(f"/dev/sd{x}") for x in "bc")
+    nodes = [make_node(disks=disks, device_mapper=device_mapper)]
+    made = planned(nodes, with_params(osd_layout=layout, encrypt=lvm))
+    assert len(steps_of(made, MakeLvmOsds)) == (1 if lvm else 0)
+    assert len(steps_of(made, MakeOsd)) == (0 if lvm else 2)
+    if lvm:
+        (step,) = steps_of(made, MakeLvmOsds)
+        assert step.encrypt
+        assert step.devices == ("/dev/disk/by-id/sdb", "/dev/disk/by-id/sdc")
+
+
+def test_each_disk_has_its_own_metadata_device():
+    node = make_node(
+        disks=tuple(make_device(f"/dev/sd{x}") for x in "bc"),
+        db_devices=tuple(make_device(f"/dev/nvme{x}") for x in "01"),
+    )
+    pairs = {
+        (step.device, step.db_device) for step in steps_of(planned([node]), MakeOsd)
+    }
+    assert pairs == {
+        ("/dev/disk/by-id/sdb", "/dev/disk/by-id/nvme0"),
+        ("/dev/disk/by-id/sdc", "/dev/disk/by-id/nvme1"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("disk", "db_device", "wipes"),
+    [("", "", False), ("ext4", "", True), ("", "ext4", True), ("ext4", "ext4", True)],
+)
+def test_only_what_carries_something_is_to_be_wiped(disk, db_device, wipes):
+    node = make_node(
+        disks=(make_device("/dev/sdb", content=disk),),
+        db_devices=(make_device("/dev/sdc", content=db_device),),
+    )
+    (step,) = steps_of(planned([node], with_params(wipe=True)), MakeOsd)
+    assert step.wipe == wipes
+    if not wipes:
+        assert "wipe" not in step.sentence()
+
+
+def test_wipe_is_never_decided_without_the_parameter():
+    node = make_node(disks=(make_device(content="ext4"),))
+    (step,) = steps_of(planned([node]), MakeOsd)
+    assert not step.wipe
+
+
+# Going on with a cluster that was begun
+
+
+def test_an_osd_that_is_up_is_left_alone():
+    label = make_label()
+    node = make_node(disks=(make_device(label=label),))
+    cluster = make_cluster(osds=(Osd(0, label.osd_uuid, True, False),))
+    assert not steps_of(planned([node], cluster=cluster), (MakeOsd, StartOsd))
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [None, make_cluster(osds=(Osd(0, make_label().osd_uuid, False, False),))],
+    ids=["no quorum", "down"],
+)
+def test_a_whole_osd_that_is_not_up_is_started(cluster):
+    node = make_node(disks=(make_device(label=make_label()),))
+    made = planned([node], cluster=cluster)
+    assert [step.osd_id for step in steps_of(made, StartOsd)] == [0]
+    assert not steps_of(made, MakeOsd)
+
+
+def test_an_osd_that_was_not_finished_is_made_again_without_wiping():
+    label = make_label(complete=False, osd_id=None)
+    node = make_node(disks=(make_device(content="an OSD", label=label),))
+    (step,) = steps_of(planned([node], with_params(wipe=True)), MakeOsd)
+    assert not step.wipe
+
+
+def test_an_osd_has_the_same_uuid_whenever_it_is_planned():
+    first, second = (
+        [step.osd_uuid for step in steps_of(planned(nodes_of(3)), MakeOsd)]
+        for _ in range(2)
+    )
+    assert first == second
+    assert len(set(first)) == 3
+
+
+def test_a_configuration_that_is_as_it_should_be_is_not_written_again():
+    (configure,) = steps_of(planned(nodes_of(1)), Configure)
+    text = cephconf.render(configure.conf, (), "node1")
+    node = make_node(conf=text, has_keys=True)
+    assert not steps_of(planned([node]), Configure)
+    for changes, new_keys in (
+        ({"has_keys": False}, False),
+        ({"conf": text + "x = y\n"}, False),
+        ({}, True),
+    ):
+        changed = fakes.with_facts(node, **changes)
+        assert steps_of(planned([changed], new_keys=new_keys), Configure)
+
+
+def test_a_new_option_is_written_to_all_nodes_and_nothing_else_is_done():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    made = planned(nodes, with_params(conf=(("osd_memory_target", "1"),)), cluster)
+    assert titles(made) == ["configuration", "health"]
+    assert len(steps_of(made, Configure)) == 3
+
+
+@pytest.mark.parametrize(
+    ("running", "begun", "chosen"),
+    [
+        ((), (), {"node1", "node2"}),
+        (("node3",), (), {"node1"}),
+        ((), ("node3",), {"node1", "node3"}),
+        (("node1", "node2"), ("node3",), set()),
+        (("node1", "node2", "node3"), (), set()),
+    ],
+)
+def test_managers_are_made_where_they_were_begun_first(running, begun, chosen):
+    nodes = [
+        make_node(name, mgrs=(name,) if name in running + begun else ())
+        for name in ("node1", "node2", "node3")
+    ]
+    made = planned(nodes, cluster=make_cluster(mgrs=running))
+    assert {step.id for step in steps_of(made, MakeMgr)} == chosen
+
+
+@pytest.mark.parametrize(
+    ("pools", "makes"),
+    [
+        ((), True),
+        ((Pool("rbd", 3, 2, 128, ("rbd",)),), False),
+        ((Pool("rbd", 3, 2, 128, ()),), True),
+        ((Pool("other", 3, 2, 128, ("rbd",)),), True),
+    ],
+)
+def test_a_pool_that_is_not_finished_is_made_again(pools, makes):
+    made = planned(nodes_of(3), cluster=make_cluster(pools=pools))
+    assert bool(steps_of(made, MakePool)) == makes
+
+
+def test_an_unhealthy_cluster_is_only_waited_for():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    ill = dataclasses.replace(cluster, health="HEALTH_WARN")
+    assert titles(planned(nodes, cluster=ill)) == ["health"]
+    assert steps_of(planned(nodes, cluster=ill), AwaitHealth)
+
+
+def test_a_mon_on_a_node_that_is_left_out_is_not_waited_for():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    without = dataclasses.replace(cluster, quorum=("node1", "node2"))
+    made = planned([*nodes[:2], make_node("node4")], cluster=without)
+    for settle in steps_of(made, Settle):
+        assert "node3" not in settle.mons
+
+
+def test_a_finished_cluster_needs_nothing():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    assert planned(nodes, cluster=cluster).stages == ()
+    assert refused(nodes, fsid=FSID) == []
+
+
+def test_a_new_node_gets_its_osd_only():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    made = planned([*nodes, make_node("node4")], cluster=cluster)
+    assert titles(made) == ["configuration", "mgrs and OSDs", "health"]
+    assert all(
+        uuid == make_node("node4").uuid
+        for stage in made.stages[:-1]
+        for uuid, _ in stage.steps
+    )
+
+
+# Any set of nodes: the effect of the steps, simulated
+
+
+def finish(nodes, params, failing=lambda step: False):
+    """Plan, pretend that the steps that do not fail took effect; return what is then."""
+    return carry_out(planned(nodes, params, new_keys=True), nodes, None, failing)
+
+
+def carry_out(made, nodes, cluster, failing=lambda step: False):
+    """Return nodes and cluster after a plan's steps, as the real ones would be."""
+    nodes = {node.uuid: node for node in nodes}
+    for stage in made.stages:
+        failed = False
+        for uuid, steps in stage.steps:
+            for step in steps:
+                if failing(step):
+                    failed = True
+                    continue
+                nodes[uuid], cluster = effect(step, nodes[uuid], cluster, nodes)
+        if failed:
+            break
+    return list(nodes.values()), cluster
+
+
+def effect(step, node, cluster, nodes):
+    facts = node.facts
+    if isinstance(step, Configure):
+        text = cephconf.render(step.conf, step.place, step.hostname)
+        return fakes.with_facts(node, conf=text, has_keys=True), cluster
+    if isinstance(step, MakeMon):
+        node = fakes.with_facts(node, mons=(step.id,))
+        if cluster is not None:
+            cluster = dataclasses.replace(
+                cluster,
+                mons=tuple({*cluster.mons, Mon(step.id, step.address)}),
+                quorum=(*cluster.quorum, step.id),
+            )
+        else:
+            alive = {one.host for one in nodes.values() if one.facts.mons} | {step.id}
+            if 2 * len(alive) > len(step.members):
+                cluster = make_cluster(mons=step.members, quorum=tuple(alive))
+        return node, cluster
+    if isinstance(step, MakeMgr):
+        mgrs = (*cluster.mgrs, step.id)
+        node = fakes.with_facts(node, mgrs=(step.id,))
+        return node, dataclasses.replace(cluster, mgrs=mgrs)
+    if isinstance(step, MakeOsd):
+        number = len(cluster.osds)
+        label = make_label(osd_uuid=step.osd_uuid, osd_id=number)
+        metadata = make_label(
+            "", osd_uuid=step.osd_uuid, osd_id=None, complete=False
+        )
+        return labelled(
+            node, {step.device: label, step.db_device: metadata}, number
+        ), dataclasses.replace(
+            cluster, osds=(*cluster.osds, Osd(number, step.osd_uuid, True, False))
+        )
+    if isinstance(step, MakeLvmOsds):
+        labels, osds = {}, list(cluster.osds)
+        for path in step.devices:
+            osd_uuid = plan.osd_uuid(FSID, node.host, path + "lvm")
+            labels[path] = make_label(osd_uuid=osd_uuid, osd_id=len(osds))
+            osds.append(Osd(len(osds), osd_uuid, True, False))
+        for path in step.db_devices:
+            labels[path] = make_label(osd_uuid=osds[-1].uuid, osd_id=osds[-1].id)
+        return labelled(node, labels, osds[-1].id), dataclasses.replace(
+            cluster, osds=tuple(osds)
+        )
+    if isinstance(step, StartOsd):
+        osds = tuple(
+            dataclasses.replace(osd, up=osd.up or osd.uuid == step.osd_uuid)
+            for osd in cluster.osds
+        )
+        return node, dataclasses.replace(cluster, osds=osds)
+    if isinstance(step, MakePool):
+        pool = Pool(step.pool, step.size, step.min_size, step.pg_num, ("rbd",))
+        return node, dataclasses.replace(cluster, pools=(pool,))
+    assert isinstance(step, Settle | AwaitHealth), step
+    assert facts
+    return node, cluster
+
+
+def labelled(node, labels, number):
+    def changed(devices):
+        return tuple(
+            dataclasses.replace(
+                device, label=labels[device.stable_path], content="an OSD", busy="held"
+            )
+            if device.stable_path in labels
+            else device
+            for device in devices
+        )
+
+    return fakes.with_facts(
+        node,
+        disks=changed(node.facts.disks),
+        db_devices=changed(node.facts.db_devices),
+        osds=(*node.facts.osds, fakes.osd_dir(number)),
+    )
+
+
+@st.composite
+def groups(draw):
+    """Draw nodes and parameters that are not refused."""
+    count = draw(st.integers(1, 9))
+    with_db = draw(st.booleans())
+    nodes = []
+    for index in range(1, count + 1):
+        disks = draw(st.integers(1 if index == 1 else 0, 4))
+        nodes.append(
+            make_node(
+                f"node{index}",
+                disks=tuple(make_device(f"/dev/sd{x}") for x in "bcde"[:disks]),
+                db_devices=tuple(make_device(f"/dev/nvme{x}") for x in range(disks))
+                if with_db
+                else (),
+                device_mapper=draw(st.booleans()),
+                packages=VOLUME,
+            )
+        )
+    most = sum(1 for node in nodes if node.facts.disks)
+    params = with_params(
+        mon_count=draw(st.sampled_from([1, 3, 5, 7])),
+        mgr_count=draw(st.integers(1, 4)),
+        pool_size=draw(st.integers(1, min(most, 10))),
+        wipe=draw(st.booleans()),
+    )
+    assert refused(nodes, params) == []
+    return draw(st.permutations(nodes)), params
+
+
+@given(groups())
+def test_each_device_is_in_exactly_one_step(group):
+    nodes, params = group
+    made = planned(nodes, params)
+    for node in nodes:
+        taken = [
+            path
+            for step in steps_of(made, MakeOsd, node)
+            for path in (step.device, step.db_device)
+            if path
+        ] + [
+            path
+            for step in steps_of(made, MakeLvmOsds, node)
+            for path in step.devices + step.db_devices
+        ]
+        devices = node.facts.disks + node.facts.db_devices
+        assert sorted(taken) == sorted(device.stable_path for device in devices)
+
+
+@given(groups())
+def test_mons_are_odd_in_number_and_each_on_a_node_of_its_own(group):
+    nodes, params = group
+    made = planned(nodes, params)
+    mons = [step.id for step in steps_of(made, MakeMon)]
+    assert len(mons) % 2 == 1
+    assert len(set(mons)) == len(mons) <= min(params.mon_count, len(nodes))
+    assert {mon.id for mon in made.conf.mons} == set(mons)
+
+
+@given(groups())
+def test_a_plan_that_was_carried_out_leaves_nothing_to_do(group):
+    nodes, params = group
+    nodes, cluster = finish(nodes, params)
+    assert refused(nodes, params, FSID) == []
+    assert planned(nodes, params, cluster).stages == ()
+
+
+@given(groups(), st.randoms(use_true_random=False), st.integers(0, 4))
+def test_whatever_failed_is_done_by_the_next_runs(group, random, attempts):
+    nodes, params = group
+    cluster = None
+    for attempt in range(attempts + 1):
+        made = planned(nodes, params, cluster, new_keys=attempt == 0)
+        last = attempt == attempts
+        nodes, cluster = carry_out(
+            made, nodes, cluster, lambda step, last=last: not last and random.random() < 0.3
+        )
+        assert refused(nodes, params, FSID) == []
+    assert planned(nodes, params, cluster).stages == ()
+
+
+@given(groups())
+def test_the_secrets_of_a_plan_do_not_print_themselves(group):
+    made = planned(*group)
+    shown = repr(made) + str(made)
+    shown += "".join(step.sentence() for step in steps_of(made, object))
+    assert "the-mon-key" not in shown
+    assert "the-admin-key" not in shown

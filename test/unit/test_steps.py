@@ -1,0 +1,157 @@
+"""Steps: what each says it will do, and what none can be made of."""
+
+import dataclasses
+
+import pytest
+from fakes import FSID
+
+from ganeti_ceph import steps
+from ganeti_ceph.cephconf import ClusterConf, Mon
+from ganeti_ceph.secret import Secret
+from ganeti_ceph.steps import (
+    KINDS,
+    AwaitHealth,
+    Configure,
+    Keys,
+    MakeLvmOsds,
+    MakeMgr,
+    MakeMon,
+    MakeOsd,
+    MakePool,
+    Settle,
+    StartOsd,
+)
+
+UUID = "11111111-2222-4333-8444-555555555555"
+KEYS = Keys(Secret("m0n-s3cret"), Secret("adm1n-s3cret"))
+MONS = (Mon("node1", "192.0.2.1"),)
+CONF = ClusterConf(FSID, MONS, "192.0.2.0/24", None, ())
+
+#: One of each kind, and its sentence.
+EXAMPLES = [
+    (
+        Configure(CONF, (("room", "b"), ("rack", "r1")), "node1", KEYS),
+        "write /etc/ceph/ceph.conf and the administrator's key, room b, rack r1",
+    ),
+    (
+        MakeMon(FSID, "node1", "192.0.2.1", MONS, KEYS),
+        "make and start mon.node1 at 192.0.2.1",
+    ),
+    (
+        Settle(("node1", "node2"), (("a", "1"),), ("restful",)),
+        "wait for the quorum of mons node1, node2, set a=1, mgr module restful off",
+    ),
+    (MakeMgr("node1"), "make and start mgr.node1"),
+    (
+        MakeOsd(FSID, UUID, "/dev/sdb", 20 * 2**30, "/dev/sdc", "ssd", True),
+        "/dev/sdb (20.0 GiB): wipe it and make and start an OSD, its metadata on"
+        " /dev/sdc",
+    ),
+    (
+        StartOsd(FSID, 3, UUID, "/dev/sdb"),
+        "/dev/sdb: start osd.3, which it carries",
+    ),
+    (
+        MakeLvmOsds(FSID, ("/dev/sdb",), ("/dev/sdc",), True, None, True),
+        "/dev/sdb: wipe them and make and start encrypted OSDs on logical volumes,"
+        " their metadata on /dev/sdc",
+    ),
+    (
+        MakePool("rbd", 3, 2, 128, "host", None, 3),
+        "make pool rbd: 3 copies (2 at the least), one per host, 128 placement groups",
+    ),
+    (AwaitHealth(120), "wait for HEALTH_OK (for 120 s at the most)"),
+]
+
+
+@pytest.mark.parametrize(("step", "sentence"), EXAMPLES)
+def test_a_step_says_what_it_will_do(step, sentence):
+    assert step.sentence() == sentence
+
+
+def test_there_is_an_example_of_every_kind():
+    assert {type(step) for step, _ in EXAMPLES} == set(KINDS.values())
+    assert all(KINDS[step.name] is type(step) for step, _ in EXAMPLES)
+
+
+@pytest.mark.parametrize(("step", "sentence"), EXAMPLES)
+def test_no_step_shows_a_secret(step, sentence):
+    assert "s3cret" not in repr(step) + str(step) + step.sentence()
+
+
+def test_sentences_leave_out_what_is_not_done():
+    plain = MakeOsd(FSID, UUID, "/dev/sdb", 2**30, None, None, False)
+    assert plain.sentence() == "/dev/sdb (1.0 GiB): make and start an OSD"
+    many = MakeLvmOsds(FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, False)
+    assert many.sentence() == (
+        "/dev/sdb, /dev/sdc: make and start OSDs on logical volumes"
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "sdb",
+        "/etc/passwd",
+        "/dev/../etc/passwd",
+        "/dev/disk/../sdb",
+        "/dev//sdb",
+        "/dev/sd b",
+        "/dev/sdb\n",
+        "/dev/sdb;reboot",
+        "--all",
+    ],
+)
+def test_no_step_is_made_for_what_is_no_device(path):
+    with pytest.raises(ValueError):
+        MakeOsd(FSID, UUID, path, 1, None, None, False)
+    with pytest.raises(ValueError):
+        MakeOsd(FSID, UUID, "/dev/sdb", 1, path, None, False)
+    with pytest.raises(ValueError):
+        StartOsd(FSID, 1, UUID, path)
+    with pytest.raises(ValueError):
+        MakeLvmOsds(FSID, ("/dev/sdb",), (path,), False, None, False)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dev/sdb",
+        "/dev/disk/by-id/ata-X_Y-1.2+3:4@5",
+        "/dev/mapper/vg-lv",
+        "/dev/cciss/c0d0",
+    ],
+)
+def test_paths_that_devices_have(path):
+    assert MakeOsd(FSID, UUID, path, 1, path, None, False).device == path
+
+
+@pytest.mark.parametrize(
+    ("number", "changes"),
+    [
+        (0, {"hostname": "../x"}),
+        (0, {"place": (("rack", "r 1"),)}),
+        (0, {"place": (("ra=ck", "r1"),)}),
+        (1, {"fsid": "x"}),
+        (1, {"id": "../../etc"}),
+        (1, {"address": "somewhere"}),
+        (3, {"id": "a/b"}),
+        (4, {"osd_uuid": "x"}),
+        (4, {"device_class": "ssd --yes"}),
+        (5, {"osd_id": -1}),
+        (6, {"device_class": "-x"}),
+        (6, {"fsid": ""}),
+        (7, {"pool": "a b"}),
+        (7, {"failure_domain": ""}),
+    ],
+)
+def test_no_step_is_made_of_what_could_harm(number, changes):
+    with pytest.raises(ValueError):
+        dataclasses.replace(EXAMPLES[number][0], **changes)
+
+
+def test_steps_are_not_changed_once_they_are_made():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        EXAMPLES[3][0].id = "other"
+    assert all(isinstance(step, steps.Step) for step, _ in EXAMPLES)
