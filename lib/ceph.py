@@ -19,7 +19,10 @@ TIMEOUT = 25
 
 #: How a client looks for mons that are only just starting: it asks again after
 #: fractions of a second, which grow, where Ceph's own choice begins with three seconds.
-_EAGER = {"mon_client_hunt_interval": "0.3", "mon_client_hunt_interval_max_multiple": "20"}
+_EAGER = {
+    "mon_client_hunt_interval": "0.3",
+    "mon_client_hunt_interval_max_multiple": "20",
+}
 
 
 @contextlib.contextmanager
@@ -59,11 +62,12 @@ def connect(
 
 
 def command(
-    cluster: rados.Rados, prefix: str, *, data: bytes = b"", **args: Any
+    cluster: rados.Rados, prefix: str, data: bytes = b"", /, **args: Any
 ) -> Any:
     """Run a mon command and return its JSON answer; ``None`` if it gives none.
 
-    ``data`` is what the ``ceph`` program would take with ``-i``.  Raises :class:`CephError` with the command's errno.
+    ``data`` is what the ``ceph`` program would take with ``-i``.
+    Raises :class:`CephError` with the command's errno.
     """
     request = json.dumps({"prefix": prefix, "format": "json", **args})
     try:

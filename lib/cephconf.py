@@ -103,14 +103,14 @@ def read_mons(text: str) -> tuple[Mon, ...]:
     return tuple(mons)
 
 
+class _Parser(configparser.ConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        """Take blanks, dashes and underscores in names for the same, as Ceph does."""
+        return "_".join(re.split(r"[\s_-]+", optionstr.strip().lower()))
+
+
 def _globals(text: str) -> dict[str, str]:
-    parser = configparser.ConfigParser(
-        interpolation=None, strict=False, comment_prefixes=("#", ";")
-    )
-    # Ceph takes blanks, dashes and underscores in names for the same.
-    parser.optionxform = lambda name: "_".join(  # type: ignore[method-assign]
-        name.strip().lower().replace("-", " ").replace("_", " ").split()
-    )
+    parser = _Parser(interpolation=None, strict=False, comment_prefixes=("#", ";"))
     try:
         parser.read_string(text)
     except configparser.Error:

@@ -8,7 +8,7 @@ import dataclasses
 import ipaddress
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ganeti_ceph import cephconf
 from ganeti_ceph.cephconf import ClusterConf, Mon
@@ -186,9 +186,7 @@ def address_in(
     return (own if own in inside else sorted(inside)[0]), str(network)
 
 
-def _devices(
-    node: Node, params: StorageParameters, fsid: str | None
-) -> Iterable[str]:
+def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterable[str]:
     facts = node.facts
     seen: dict[str, str] = {}
     # The label of a device for metadata names its OSD, and no cluster.
@@ -249,7 +247,10 @@ def _layout_refusals(node: Node, params: StorageParameters) -> Iterable[str]:
 def _too_few(nodes: Sequence[Node], params: StorageParameters) -> Iterable[str]:
     domain = params.failure_domain
     if not any(node.facts.disks for node in nodes):
-        yield "no node has a disk for the storage: set -S ceph:disk=... (gnt-cluster modify)"
+        yield (
+            "no node has a disk for the storage: set -S ceph:disk=... (gnt-cluster"
+            " modify)"
+        )
         return
     if domain is FailureDomain.OSD:
         count = sum(len(node.facts.disks) for node in nodes)
@@ -276,7 +277,10 @@ def _clocks(nodes: Sequence[Node]) -> Iterable[str]:
     # A node's offset from the master's clock is known to lie between two bounds:
     # it answered after it was asked and before the answer came.
     bounds = {
-        node.name: (node.facts.clock[1] - node.asked[1], node.facts.clock[0] - node.asked[0])
+        node.name: (
+            node.facts.clock[1] - node.asked[1],
+            node.facts.clock[0] - node.asked[0],
+        )
         for node in nodes
     }
     if not bounds:
@@ -312,7 +316,8 @@ def choose_mons(
         chosen = list(cluster.mons)
     else:
         begun = [cephconf.read_mons(node.facts.conf or "") for node in nodes]
-        chosen = list(max(begun, key=len, default=()))
+        longest = max(begun, key=len, default=())
+        chosen = list(longest)
         if chosen and any(node.facts.mons for node in nodes):
             # Mons that know each other's names wait for exactly those.
             return tuple(chosen)
@@ -381,7 +386,9 @@ def plan(
     mons = choose_mons(nodes, params, cluster)
     conf = make_conf(nodes, params, fsid, mons)
     stages = [
-        _stage("configuration", nodes, lambda node: _configure(node, conf, keys, new_keys)),
+        _stage(
+            "configuration", nodes, lambda node: _configure(node, conf, keys, new_keys)
+        ),
         _stage("mons", nodes, lambda node: _mon(node, conf, keys, cluster)),
     ]
     acting = next(
@@ -410,7 +417,9 @@ def plan(
     return Plan(conf, params.pool, tuple(stages))
 
 
-def _stage(title, nodes, steps_of) -> Stage:  # type: ignore[no-untyped-def]
+def _stage(
+    title: str, nodes: Sequence[Node], steps_of: Callable[[Node], Iterable[Step]]
+) -> Stage:
     pairs = ((node.uuid, tuple(steps_of(node))) for node in nodes)
     return Stage(title, tuple((uuid, steps) for uuid, steps in pairs if steps))
 
@@ -461,7 +470,9 @@ def _choose_mgrs(
 ) -> set[str]:
     """Return the hosts that get a mgr: those that have one first."""
     running = set(cluster.mgrs) if cluster else set()
-    begun = [node.host for node in nodes if node.facts.mgrs and node.host not in running]
+    begun = [
+        node.host for node in nodes if node.facts.mgrs and node.host not in running
+    ]
     others = sorted(
         node.host for node in nodes if not node.facts.mgrs and node.host not in running
     )
@@ -477,9 +488,8 @@ def _osds(
     steps: list[Step] = []
     blank: list[Device] = []
     for device in facts.disks:
-        if _own(device, fsid):
-            label = device.label
-            assert label is not None
+        label = device.label
+        if label is not None and _own(device, fsid):
             osd = known.get(label.osd_uuid)
             if osd is not None and osd.up:
                 continue

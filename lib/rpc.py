@@ -87,7 +87,7 @@ def encode_steps(steps: Sequence[Step]) -> list[Any]:
 
 
 def decode_steps(data: Any) -> tuple[Step, ...]:
-    """Return the steps that arrived; raises :class:`wire.WireError` for what is none."""
+    """Return the steps that arrived, or raise :class:`wire.WireError`."""
     steps: list[Step] = []
     if not isinstance(data, list):
         raise wire.WireError("the steps are no list")

@@ -93,7 +93,9 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
             f"{where} and {kind.__name__} differ in {', '.join(odd)}: do all nodes"
             " run the same version of ganeti-ceph?"
         )
-    values = {name: decode(hints[name], data[name], f"{where}.{name}") for name in names}
+    values = {
+        name: decode(hints[name], data[name], f"{where}.{name}") for name in names
+    }
     try:
         return kind(**values)
     except ValueError as err:

@@ -425,9 +425,7 @@ class FakeCeph:
             self.osds[int(name.removeprefix("osd."))].device_class = class_
 
     def _auth_get_or_create(self, entity: str, caps: list[str]) -> Any:
-        key, had = self.keys.setdefault(
-            entity, (f"key-of-{entity}==", tuple(caps))
-        )
+        key, had = self.keys.setdefault(entity, (f"key-of-{entity}==", tuple(caps)))
         if had != tuple(caps):
             raise Refused(22, f"key for {entity} exists but cap does not match")
         return [{"entity": entity, "key": key}]

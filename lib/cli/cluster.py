@@ -30,7 +30,7 @@ _HOW = frozenset({"force", "dry_run", "submit_only", "print_jobid", "priority"})
 def extend_commands(commands: dict[str, Any]) -> None:
     """Wrap those commands of ``gnt-cluster`` that concern the storage."""
     modify_options = commands["modify"][2]
-    wrappers = {
+    wrappers: dict[str, Callable[..., int]] = {
         "init": init,
         "modify": functools.partial(modify, modify_options),
         "info": info,
@@ -74,9 +74,7 @@ def init(stock: Command, opts: Any, args: list[str]) -> int:
     return code
 
 
-def modify(
-    stock_options: list[Any], stock: Command, opts: Any, args: list[str]
-) -> int:
+def modify(stock_options: list[Any], stock: Command, opts: Any, args: list[str]) -> int:
     """Change the storage parameters, and whatever else was asked for."""
     if opts.storage_parameters is None:
         return stock(opts, args)

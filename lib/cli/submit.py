@@ -1,6 +1,6 @@
 """Submitting the extension's operations as jobs, and printing what comes back."""
 
-from typing import Any
+from typing import Any, cast
 
 from ganeti import cli, opcodes
 from ganeti import errors as ganeti_errors
@@ -11,9 +11,9 @@ from ganeti_ceph.jobs import command
 
 def as_ganeti_error(err: errors.Error) -> Exception:
     """Return an error of bad input or state as Ganeti's programs print theirs."""
-    if isinstance(err, errors.UsageError):
-        return ganeti_errors.OpPrereqError(str(err), ganeti_errors.ECODE_INVAL)
-    return ganeti_errors.OpPrereqError(str(err), ganeti_errors.ECODE_STATE)
+    usage = isinstance(err, errors.UsageError)
+    code = ganeti_errors.ECODE_INVAL if usage else ganeti_errors.ECODE_STATE
+    return cast(Exception, ganeti_errors.OpPrereqError(str(err), code))
 
 
 def submit(opts: Any, operation: str, **options: str) -> list[str]:

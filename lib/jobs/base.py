@@ -25,13 +25,9 @@ def ganeti_terms() -> Iterator[None]:
     try:
         yield
     except errors.UsageError as err:
-        raise ganeti_errors.OpPrereqError(
-            str(err), ganeti_errors.ECODE_INVAL
-        ) from None
+        raise ganeti_errors.OpPrereqError(str(err), ganeti_errors.ECODE_INVAL) from None
     except errors.PrereqError as err:
-        raise ganeti_errors.OpPrereqError(
-            str(err), ganeti_errors.ECODE_STATE
-        ) from None
+        raise ganeti_errors.OpPrereqError(str(err), ganeti_errors.ECODE_STATE) from None
     except errors.Error as err:
         raise ganeti_errors.OpExecError(str(err)) from None
 
@@ -137,4 +133,3 @@ def run_stages(
                 + "\n  ".join(failures)
                 + f"\nMend that, then go on from here with '{again}'"
             )
-

@@ -8,7 +8,7 @@ from typing import Any
 from ganeti import constants, locking
 
 from ganeti_ceph import params, plan, rpc, secret, state, wire
-from ganeti_ceph.errors import ExecError, PrereqError, UsageError
+from ganeti_ceph.errors import PrereqError, UsageError
 from ganeti_ceph.facts import ClusterFacts
 from ganeti_ceph.jobs.base import StorageUnit, run_stages
 from ganeti_ceph.params import StorageParameters
@@ -44,14 +44,12 @@ class LUInitDistributedStorage(StorageUnit):
                 f" {', '.join(params.StorageType)}"
             )
         self.group = self.cfg.GetNodeGroup(self.group_uuid)
-        self.again = (
-            f"gnt-storage init-distributed-storage -s ceph {self.group.name}"
-        )
+        self.again = f"gnt-storage init-distributed-storage -s ceph {self.group.name}"
         other = self.storage_group()
         if other is not None and other[0] != self.group.name:
             raise PrereqError(
-                f"node group {other[0]} is the one for the storage cluster; there can be"
-                " but one"
+                f"node group {other[0]} is the one for the storage cluster; there can"
+                " be but one"
             )
         self.params = self.parameters()
         self.state = state.group_state(self.group.GetTags())
@@ -88,7 +86,9 @@ class LUInitDistributedStorage(StorageUnit):
         self.dry_run_result = self._result(describe(self.plan, self.nodes))
 
     def _result(self, lines: list[str]) -> list[tuple[bool, str]]:
-        notes = [f"{name} is offline and left out" for name in getattr(self, "offline", ())]
+        notes = [
+            f"{name} is offline and left out" for name in getattr(self, "offline", ())
+        ]
         return [(True, line) for line in [*notes, *lines] or [NOTHING_TO_DO]]
 
     def _ask_cluster(self) -> ClusterFacts | None:

@@ -13,9 +13,7 @@ class LUModifyStorageParameters(StorageUnit):
         """Parse the argument and see whether it may be applied now."""
         change = params.parse(self.options["parameters"])
         self.current = self.parameters()
-        self.wanted = params.apply(
-            self.current, change, initialised=self.initialised()
-        )
+        self.wanted = params.apply(self.current, change, initialised=self.initialised())
 
     def execute(self, feedback: Callable[[str], None]) -> str:
         """Replace the tags that differ."""

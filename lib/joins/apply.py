@@ -30,7 +30,7 @@ class Refusal:
 refused: list[Refusal] = []
 
 
-class Misfit(Exception):
+class MisfitError(Exception):
     """What a join expects is not what is there."""
 
 
@@ -59,7 +59,7 @@ class _JoinLoader(importlib.abc.Loader):
 def joined_spec(
     fullname: str, path: Sequence[str] | None
 ) -> importlib.machinery.ModuleSpec | None:
-    """Return the spec of a module that has joins, ready to apply them; else ``None``."""
+    """Return the spec of a module that has joins, or ``None``."""
     if not any(join.module == fullname for join in JOINS):
         return None
     spec = importlib.machinery.PathFinder.find_spec(fullname, path)
@@ -68,9 +68,7 @@ def joined_spec(
     return spec
 
 
-def apply_to(
-    module: types.ModuleType, joins: Sequence[Join] = JOINS
-) -> list[Refusal]:
+def apply_to(module: types.ModuleType, joins: Sequence[Join] = JOINS) -> list[Refusal]:
     """Apply every join of a loaded module; return those refused, each logged."""
     refusals = []
     for join in joins:
@@ -132,7 +130,7 @@ def _resolve(module: types.ModuleType, attribute: str) -> tuple[Any, str, Any]:
     owner: Any = module
     for parent in [*parents, name]:
         if not hasattr(owner, parent):
-            raise Misfit(f"there is no {attribute} in {module.__name__}")
+            raise MisfitError(f"there is no {attribute} in {module.__name__}")
         if parent is not name:
             owner = getattr(owner, parent)
     return owner, name, getattr(owner, name)
@@ -140,7 +138,7 @@ def _resolve(module: types.ModuleType, attribute: str) -> tuple[Any, str, Any]:
 
 def shape(function: Any) -> str:
     """Return a callable's parameters as :class:`Join` writes them."""
-    marks = {
+    marks: dict[Any, str] = {
         inspect.Parameter.VAR_POSITIONAL: "*",
         inspect.Parameter.VAR_KEYWORD: "**",
     }
@@ -151,17 +149,17 @@ def shape(function: Any) -> str:
 
 
 def check_fit(value: Any, accepts: Sequence[str]) -> None:
-    """Raise :class:`Misfit` unless a value has one of the accepted shapes."""
+    """Raise :class:`MisfitError` unless a value has one of the accepted shapes."""
     if inspect.isroutine(value):
         if shape(value) not in accepts:
-            raise Misfit(
+            raise MisfitError(
                 f"its parameters are ({shape(value)}), expected "
                 + " or ".join(f"({text})" for text in accepts)
             )
         return
     reasons = [_unfit(value, text) for text in accepts]
     if all(reasons):
-        raise Misfit("; ".join(reason for reason in reasons if reason))
+        raise MisfitError("; ".join(reason for reason in reasons if reason))
 
 
 def _unfit(value: Any, accepted: str) -> str | None:

@@ -24,7 +24,7 @@ json.dump(answer.decode("latin-1") if isinstance(answer, bytes) else answer, sys
 
 
 def stand_in_for_bcrypt(module: types.ModuleType) -> None:
-    """Give a bcrypt module that could not be loaded the functions that it would have."""
+    """Give a bcrypt module that could not be loaded the functions of one that was."""
 
     def gensalt(rounds: int = 12, prefix: bytes = b"2b") -> bytes:
         """Return a new salt."""

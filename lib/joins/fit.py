@@ -45,7 +45,5 @@ def main() -> None:
     from ganeti import constants
 
     places = tuple((refusal.place, refusal.reason) for refusal in apply.refused)
-    misfits = Misfits(
-        ganeti_ceph.__version__, str(constants.RELEASE_VERSION), places
-    )
+    misfits = Misfits(ganeti_ceph.__version__, str(constants.RELEASE_VERSION), places)
     print(json.dumps(wire.encode(misfits)))

@@ -12,22 +12,18 @@ import sys
 class JoinFinder:
     """A meta path finder that lets a joined module load, then applies its joins."""
 
-    def __init__(self):  # type: ignore[no-untyped-def]
-        self._busy = False
-
     def find_spec(self, fullname, path=None, target=None):  # type: ignore
         """Return the spec that the other finders give, with our loader around theirs.
 
         ``None`` (that is: not ours) for every module without joins, and for any
         trouble of our own, which is logged: Ganeti goes on as if we were not here.
         """
-        if not fullname.startswith("ganeti."):
-            # Python embedded in another program, such as ceph-mgr, has no executable.
-            if fullname != "bcrypt" or sys.executable:
-                return None
-        if self._busy:
+        # Python embedded in another program, such as ceph-mgr, has no executable.
+        embedded = not sys.executable
+        if not fullname.startswith("ganeti.") and not (
+            embedded and fullname == "bcrypt"
+        ):
             return None
-        self._busy = True
         try:
             from ganeti_ceph.joins import apply
 
@@ -35,11 +31,9 @@ class JoinFinder:
         except Exception as err:
             _log(f"ganeti-ceph is not joined to {fullname}: {err!r}")
             return None
-        finally:
-            self._busy = False
 
 
-def _log(message):  # type: ignore[no-untyped-def]
+def _log(message: str) -> None:
     # Ganeti sets its logging up only after its imports, hence the system's log.
     import syslog
 

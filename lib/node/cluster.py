@@ -94,7 +94,6 @@ def settle(step: Settle) -> str:
 def make_pool(step: MakePool) -> str:
     """Make the pool of the instances' disks, or finish a half-made one."""
     with ceph.connect() as cluster:
-
         # An OSD takes its place in the CRUSH map some time before it is up, and more
         # a pool does not need to be made.
         def placed() -> int:
@@ -151,7 +150,7 @@ def _set(cluster: rados.Rados, pool: str, name: str, value: int) -> None:
 
 
 def _rule(cluster: rados.Rados, step: MakePool) -> str:
-    """Return the CRUSH rule that spreads the copies as the step says, made if need be."""
+    """Return the CRUSH rule that spreads the copies, made if need be."""
     if step.failure_domain == "host" and step.device_class is None:
         return "replicated_rule"
     name = "-".join(

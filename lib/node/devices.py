@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import Device, Label
@@ -23,7 +24,9 @@ def expand(patterns: Sequence[str]) -> list[str]:
     """Return the paths that patterns match; a plain path also if it is missing."""
     paths: list[str] = []
     for pattern in patterns:
-        found = sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
+        # The pattern is a whole path, which Path.glob does not take.
+        matches = sorted(glob.glob(pattern))  # noqa: PTH207
+        found = matches if glob.has_magic(pattern) else [pattern]
         paths += [path for path in found if path not in paths]
     return paths
 
@@ -32,7 +35,7 @@ def look(path: str, run: Runner) -> Device:
     """Return what is known of a device; it is only read."""
     real = os.path.realpath(path)
     try:
-        mode = os.stat(real).st_mode
+        mode = Path(real).stat().st_mode
     except OSError:
         return Device(path, "", "", 0, "", "", None)
     if not stat.S_ISBLK(mode):
@@ -60,9 +63,9 @@ def stable_path(path: str, real: str) -> str:
     if path.startswith("/dev/disk/"):
         return path
     for directory in _STABLE:
-        for name in sorted(glob.glob(f"{directory}/*")):
+        for name in sorted(Path(directory).glob("*")):
             if os.path.realpath(name) == real:
-                return name
+                return str(name)
     return real
 
 
@@ -91,7 +94,7 @@ def _open_exclusively(real: str) -> tuple[str, int]:
 
 def _user(real: str) -> str:
     """Return who uses a device or a partition of it, "" if nobody is known."""
-    number = os.stat(real).st_rdev
+    number = Path(real).stat().st_rdev
     sysfs = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
     numbers = {f"{os.major(number)}:{os.minor(number)}"}
     for partition in sysfs.glob("*/partition"):
@@ -122,7 +125,9 @@ def _phrase(types: Sequence[str], real: str) -> str:
     tables = [kind for kind in types if kind in ("dos", "gpt", "PMBR", "mac", "sun")]
     others = [kind for kind in types if kind not in tables]
     phrases = [f"a partition table ({', '.join(tables)})"] if tables else []
-    if not tables and list(Path("/sys/class/block", Path(real).name).glob("*/partition")):
+    if not tables and list(
+        Path("/sys/class/block", Path(real).name).glob("*/partition")
+    ):
         phrases.append("partitions")
     return " and ".join(others + phrases)
 
@@ -132,7 +137,7 @@ def _bluestore_label(real: str, run: Runner) -> Label | None:
         answer = json.loads(run(["ceph-bluestore-tool", "show-label", "--dev", real]))
     except (ExecError, ValueError):
         return None
-    label = next(iter(answer.values()), {})
+    label: dict[str, Any] = next(iter(answer.values()), {})
     whoami = str(label.get("whoami", ""))
     return Label(
         fsid=str(label.get("ceph_fsid", "")),

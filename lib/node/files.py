@@ -4,6 +4,7 @@ import contextlib
 import os
 import pwd
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from ganeti_ceph.errors import ExecError
@@ -78,7 +79,7 @@ def read(path: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def scratch(name: str, owner: tuple[int, int]):  # type: ignore[no-untyped-def]
+def scratch(name: str, owner: tuple[int, int]) -> Iterator[Path]:
     """Give an empty directory that only its owner reads, gone after the block."""
     SCRATCH.mkdir(exist_ok=True)
     SCRATCH.chmod(0o711)  # the node daemon's umask keeps Ceph's user out

@@ -1,6 +1,7 @@
 """A monitor on this node."""
 
 import shutil
+from pathlib import Path
 
 import rados
 
@@ -51,12 +52,12 @@ def _mkfs(step: MakeMon, run: Runner) -> None:
     files.sync_dir(store.parent)
 
 
-def _write_monmap(path, fsid: str, mons: tuple[Mon, ...], run: Runner) -> None:  # type: ignore[no-untyped-def]
+def _write_monmap(path: Path, fsid: str, mons: tuple[Mon, ...], run: Runner) -> None:
     members = [word for mon in mons for word in ("--addv", mon.id, mon.vector)]
     run(["monmaptool", "--create", "--fsid", fsid, *members, str(path)])
 
 
-def _fetch_monmap(path) -> None:  # type: ignore[no-untyped-def]
+def _fetch_monmap(path: Path) -> None:
     with ceph.connect() as cluster:
         try:
             code, monmap, status = cluster.mon_command('{"prefix": "mon getmap"}', b"")

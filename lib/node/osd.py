@@ -137,14 +137,12 @@ def _register(cluster: rados.Rados, osd_uuid: str) -> tuple[int, Secret]:
                 f" its data is lost for good: 'ceph osd purge osd.{osd['osd']}', then"
                 " run the command again"
             )
-        ceph.command(
-            cluster, "osd purge-new", id=osd["osd"], yes_i_really_mean_it=True
-        )
+        ceph.command(cluster, "osd purge-new", id=osd["osd"], yes_i_really_mean_it=True)
     key = secret.make_key()
     answer = ceph.command(
         cluster,
         "osd new",
-        data=json.dumps({"cephx_secret": key.reveal()}).encode(),
+        json.dumps({"cephx_secret": key.reveal()}).encode(),
         uuid=osd_uuid,
     )
     return int(answer["osdid"]), key

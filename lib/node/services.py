@@ -1,14 +1,13 @@
 """systemd's units of Ceph's daemons."""
 
 import threading
+from pathlib import Path
 
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.node import files
 from ganeti_ceph.run import Runner
 
-_OSD_DROPIN = files.Path(
-    "/etc/systemd/system/ceph-osd@.service.d/10-ganeti-ceph.conf"
-)
+_OSD_DROPIN = Path("/etc/systemd/system/ceph-osd@.service.d/10-ganeti-ceph.conf")
 #: Device nodes are made anew at each boot and belong to root; the OSD does not.
 _OSD_DROPIN_TEXT = """\
 # Written by ganeti-ceph: the devices of an OSD belong to it.
@@ -17,8 +16,6 @@ ExecStartPre=+/bin/sh -c 'for link in block block.db; do \
 path=/var/lib/ceph/osd/${CLUSTER}-%i/$$link; \
 if [ -b "$$path" ]; then chown ceph:ceph "$$(readlink -f "$$path")"; fi; done'
 """
-
-
 
 
 class _Reload:

@@ -10,7 +10,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from conftest import NewLab, TestLab
 
 DISK = "/dev/disk/by-id/lab-disk-1"
@@ -128,9 +127,7 @@ def test_a_group_without_nodes_is_only_marked_and_is_then_the_only_one(
     lab: TestLab,
 ) -> None:
     lab.run("node1", "gnt-group add empty")
-    said = lab.run(
-        "node1", "gnt-storage init-distributed-storage -s ceph empty"
-    ).stdout
+    said = lab.run("node1", "gnt-storage init-distributed-storage -s ceph empty").stdout
     assert "marked" in said
     tags = lab.run("node1", "gnt-group list-tags empty").stdout
     assert tags == "ceph:storage:marked\n"

@@ -1,7 +1,6 @@
 """How the extension joins Ganeti, and what happens where it does not fit."""
 
 import pytest
-
 from conftest import TestLab
 
 FIND_BACKEND = "f=$(readlink -f /usr/share/ganeti/default)/ganeti/backend.py"
@@ -69,7 +68,8 @@ def test_a_program_without_ganeti_imports_next_to_nothing_of_it(lab: TestLab) ->
     pth = "/usr/lib/python3/dist-packages/ganeti_ceph.pth"
     without = lab.run(
         "node1",
-        f"mv {pth} /root/; /usr/bin/python3 -X importtime -c pass; mv /root/*.pth {pth}",
+        f"mv {pth} /root/; /usr/bin/python3 -X importtime -c pass;"
+        f" mv /root/*.pth {pth}",
     )
 
     def imported(text: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Hypothesis for machines that are busy with other things, and for read-only sources."""
+"""Hypothesis on busy machines, and over sources that may be read-only."""
 
 from hypothesis import HealthCheck, settings
 

@@ -15,7 +15,10 @@ IDS = st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}\Z").filter(
 )
 
 
-def conf(mons=(Mon("node1", "192.0.2.1"),), **changes):
+ONE = (Mon("node1", "192.0.2.1"),)
+
+
+def conf(mons=ONE, **changes):
     values = {
         "fsid": FSID,
         "mons": tuple(mons),

@@ -1,11 +1,19 @@
-"""Planning: what is refused, who gets what, and that a finished cluster is left alone."""
+"""Planning: refusals, who gets what, and that what is finished is left alone."""
 
 import dataclasses
 import ipaddress
 
 import fakes
 import pytest
-from fakes import FSID, GIB, OTHER_FSID, make_cluster, make_device, make_label, make_node
+from fakes import (
+    FSID,
+    GIB,
+    OTHER_FSID,
+    make_cluster,
+    make_device,
+    make_label,
+    make_node,
+)
 from fakes import make_nodes as nodes_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -309,7 +317,9 @@ def test_no_disk_on_any_node_is_refused_once():
     assert "no node has a disk" in message
 
 
-@pytest.mark.parametrize(("apart", "good"), [(0.04, True), (0.06, False), (-0.06, False)])
+@pytest.mark.parametrize(
+    ("apart", "good"), [(0.04, True), (0.06, False), (-0.06, False)]
+)
 def test_clocks_more_than_ceph_tolerates_apart_are_refused(apart, good):
     nodes = three_with(clock=(1000.0 + apart, 1000.0 + apart))
     messages = refused(nodes)
@@ -340,7 +350,11 @@ VOLUME = (*((name, "18.2.7") for name in PACKAGES), ("ceph-volume", "18.2.7"))
     [
         ({"osd_layout": OsdLayout.LVM}, {"packages": VOLUME}, "device-mapper"),
         ({"encrypt": True}, {}, "encrypt=yes needs osd-layout=lvm"),
-        ({"encrypt": True, "osd_layout": OsdLayout.RAW}, {"device_mapper": True}, "encrypt"),
+        (
+            {"encrypt": True, "osd_layout": OsdLayout.RAW},
+            {"device_mapper": True},
+            "encrypt",
+        ),
         (
             {},
             {"db_devices": tuple(make_device(f"/dev/sd{x}") for x in "cd")},
@@ -407,7 +421,9 @@ def test_pg_count_is_the_nearest_power_of_two(osds, size):
     assert count & (count - 1) == 0
     assert 1 <= count <= 32768
     if count < 32768:
-        assert abs(count - wanted) <= min(abs(count // 2 - wanted), abs(2 * count - wanted))
+        assert abs(count - wanted) <= min(
+            abs(count // 2 - wanted), abs(2 * count - wanted)
+        )
 
 
 @given(osds=st.integers(0, 3000), size=st.integers(1, 10))
@@ -424,7 +440,16 @@ def mon_names(nodes, cluster=None, **params):
 
 @pytest.mark.parametrize(
     ("nodes", "wanted", "count"),
-    [(1, 3, 1), (2, 3, 1), (3, 3, 3), (4, 5, 3), (4, 3, 3), (5, 5, 5), (6, 7, 5), (9, 1, 1)],
+    [
+        (1, 3, 1),
+        (2, 3, 1),
+        (3, 3, 3),
+        (4, 5, 3),
+        (4, 3, 3),
+        (5, 5, 5),
+        (6, 7, 5),
+        (9, 1, 1),
+    ],
 )
 def test_there_is_an_odd_number_of_mons(nodes, wanted, count):
     assert len(mon_names(nodes_of(nodes), mon_count=wanted)) == count
@@ -586,7 +611,9 @@ def test_what_concerns_the_whole_cluster_is_done_on_a_node_with_a_mon():
 
 
 def test_the_first_mons_know_each_other_and_a_later_one_asks_the_cluster():
-    assert {len(step.members) for step in steps_of(planned(nodes_of(3)), MakeMon)} == {3}
+    assert {len(step.members) for step in steps_of(planned(nodes_of(3)), MakeMon)} == {
+        3
+    }
     made = planned(nodes_of(3), cluster=make_cluster())
     assert [(step.id, step.members) for step in steps_of(made, MakeMon)] == [
         ("node2", ()),
@@ -803,7 +830,7 @@ def test_a_new_node_gets_its_osd_only():
 
 
 def finish(nodes, params, failing=lambda step: False):
-    """Plan, pretend that the steps that do not fail took effect; return what is then."""
+    """Plan, let the steps that do not fail take effect; return what is then."""
     return carry_out(planned(nodes, params, new_keys=True), nodes, None, failing)
 
 
@@ -848,9 +875,7 @@ def effect(step, node, cluster, nodes):
     if isinstance(step, MakeOsd):
         number = len(cluster.osds)
         label = make_label(osd_uuid=step.osd_uuid, osd_id=number)
-        metadata = make_label(
-            "", osd_uuid=step.osd_uuid, osd_id=None, complete=False
-        )
+        metadata = make_label("", osd_uuid=step.osd_uuid, osd_id=None, complete=False)
         return labelled(
             node, {step.device: label, step.db_device: metadata}, number
         ), dataclasses.replace(
@@ -975,7 +1000,10 @@ def test_whatever_failed_is_done_by_the_next_runs(group, random, attempts):
         made = planned(nodes, params, cluster, new_keys=attempt == 0)
         last = attempt == attempts
         nodes, cluster = carry_out(
-            made, nodes, cluster, lambda step, last=last: not last and random.random() < 0.3
+            made,
+            nodes,
+            cluster,
+            lambda step, last=last: not last and random.random() < 0.3,
         )
         assert refused(nodes, params, FSID) == []
     assert planned(nodes, params, cluster).stages == ()

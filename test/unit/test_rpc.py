@@ -4,12 +4,13 @@ import json
 
 import pytest
 from fakes import FakeRpc, UnknownCallError, make_node
+from test_steps import EXAMPLES
+
 from ganeti_ceph import rpc, wire
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import NodeFacts
 from ganeti_ceph.rpc import Outcome, Outcomes, Reply
 from ganeti_ceph.steps import MakeMgr, StartOsd
-from test_steps import EXAMPLES
 
 NAMES = {"u1": "node1", "u2": "node2"}
 
@@ -122,7 +123,11 @@ def test_a_node_without_the_extension_is_told_as_such(ganeti):
 
 @pytest.mark.parametrize(
     "message",
-    ["/dev/disk/by-id/wwn-0x5404 is gone", "the mon's key was Not Found", "osd.404 fails"],
+    [
+        "/dev/disk/by-id/wwn-0x5404 is gone",
+        "the mon's key was Not Found",
+        "osd.404 fails",
+    ],
 )
 def test_other_failures_are_told_in_their_own_words(ganeti, message):
     def answer(node, sent):
@@ -142,7 +147,9 @@ def test_a_call_ends_before_ganeti_gives_the_job_up(ganeti):
 
 def test_outcomes_hold_sentences_only():
     outcome = Outcome("osd-start", 1.0, "osd.1 runs", None)
-    arrived = wire.decode(Outcomes, json.loads(json.dumps(wire.encode(Outcomes((outcome,))))))
+    arrived = wire.decode(
+        Outcomes, json.loads(json.dumps(wire.encode(Outcomes((outcome,)))))
+    )
     assert arrived.steps == (outcome,)
     fields = set(wire.encode(outcome))
     assert fields == {"step", "seconds", "done", "error"}

@@ -10,7 +10,13 @@ from ganeti_ceph.secret import Secret, make_key
 
 def test_a_secret_is_nowhere_but_where_it_is_revealed():
     secret = Secret("s3cret")
-    for shown in (repr(secret), str(secret), f"{secret}", f"{secret!r:>20}", repr([secret])):
+    for shown in (
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!r:>20}",
+        repr([secret]),
+    ):
         assert "s3cret" not in shown
     assert secret.reveal() == "s3cret"
 

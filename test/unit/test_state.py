@@ -63,7 +63,13 @@ def test_storage_tags_are_those_of_the_state_alone():
 
 
 def test_a_place_is_told_from_the_outside_in():
-    tags = {"ceph:rack:r1", "ceph:room:b", "ceph:region:eu", "web", "ceph:storage:ready"}
+    tags = {
+        "ceph:rack:r1",
+        "ceph:room:b",
+        "ceph:region:eu",
+        "web",
+        "ceph:storage:ready",
+    }
     assert state.node_places(tags) == (("region", "eu"), ("room", "b"), ("rack", "r1"))
 
 

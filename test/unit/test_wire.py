@@ -1,5 +1,6 @@
 """What crosses between nodes arrives as it was sent, or is refused with its place."""
 
+import contextlib
 import dataclasses
 import enum
 import json
@@ -53,13 +54,20 @@ GOOD = {
 }
 
 
-@given(st.builds(Outer, text=st.text().filter(lambda text: text != "bad"),
-                 ratio=st.floats(allow_nan=False, allow_infinity=False)))
+@given(
+    st.builds(
+        Outer,
+        text=st.text().filter(lambda text: text != "bad"),
+        ratio=st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
 def test_what_is_sent_arrives(sent):
     assert wire.decode(Outer, json.loads(json.dumps(wire.encode(sent)))) == sent
 
 
-@pytest.mark.parametrize("kind", [NodeFacts, ClusterFacts, Device, Look, Misfits, Outcomes])
+@pytest.mark.parametrize(
+    "kind", [NodeFacts, ClusterFacts, Device, Look, Misfits, Outcomes]
+)
 @given(data=st.data())
 def test_all_that_travels_arrives(kind, data):
     mons = {"mons": st.just(make_cluster().mons)} if kind is ClusterFacts else {}
@@ -106,15 +114,16 @@ def test_what_was_not_declared_is_refused_with_its_place(changes, words):
         wire.decode(Outer, {**GOOD, **changes})
 
 
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(list(GOOD)), inner),
-))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner)
+        | st.dictionaries(st.sampled_from(list(GOOD)), inner),
+    )
+)
 def test_whatever_arrives_is_an_object_or_a_wire_error(data):
-    try:
+    with contextlib.suppress(WireError):
         assert isinstance(wire.decode(Outer, data), Outer)
-    except WireError:
-        pass
 
 
 def test_secrets_travel_and_stay_secret_in_errors():

@@ -42,9 +42,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for name, function in COMMANDS.items():
         text = function.__doc__ or ""
         sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument(
-            "--release", choices=("trixie", "bookworm"), default="trixie"
-        )
+        sub.add_argument("--release", choices=("trixie", "bookworm"), default="trixie")
         sub.add_argument(
             "--runs", type=positive, default=3, help="of each way (%(default)s)"
         )

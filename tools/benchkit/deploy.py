@@ -174,7 +174,9 @@ def faults(status: dict[str, Any], osds: dict[str, Any]) -> list[str]:
     made = (pool["size"], pool["min_size"], pool["pg_num"])
     if (*made, list(pool["application_metadata"])) != wanted:
         found.append(f"pool {POOL} has size, min_size, pg_num {made}")
-    states = {one["state_name"]: one["count"] for one in status["pgmap"]["pgs_by_state"]}
+    states = {
+        one["state_name"]: one["count"] for one in status["pgmap"]["pgs_by_state"]
+    }
     if set(states) != {"active+clean"} or states["active+clean"] < PG_NUM:
         found.append(f"placement groups: {states}")
     return found

@@ -51,7 +51,7 @@ class Lab:
         return self._ask(["run", node, "--", "bash", "-s", "--", *arguments], text)
 
     def script_everywhere(self, name: str, *arguments: str) -> None:
-        """Run one of our scripts in all nodes at once; raise BenchError if one fails."""
+        """Run one of our scripts in all nodes at once, or raise BenchError."""
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             answers = pool.map(
                 lambda node: self.script(node, name, *arguments), self.nodes

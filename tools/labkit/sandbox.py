@@ -2,9 +2,9 @@
 
 import fcntl
 import os
+import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,8 +26,7 @@ class Sandbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.root = folder / "root"
-        # A machine name has no underscores.
-        self._machine = folder.name.strip(".").replace("_", "-")
+        self._machine = folder.name.strip(".")
 
     @property
     def _cgroup(self) -> tuple[str, str]:
@@ -84,7 +83,9 @@ class Sandbox:
 def sandbox(image: Path) -> Iterator[Sandbox]:
     """Make a sandbox over an image, and remove it afterwards."""
     remove_abandoned()
-    folder = Path(tempfile.mkdtemp(prefix=".sandbox-", dir=cache_root()))
+    # Also the machine's name, which tempfile's names cannot always be.
+    folder = cache_root() / f".sandbox-{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o700)
     # The lock tells a sandbox in use from one whose maker was killed.
     lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     box = Sandbox(folder)

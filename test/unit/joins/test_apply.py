@@ -53,7 +53,13 @@ def foreign(monkeypatch):
 
 def join(attribute, kind=Kind.WRAP, accepts=("self, op",), function="double", **rest):
     return Join(
-        "foreign", attribute, kind, accepts, f"{__name__}:{function}", "for tests", **rest
+        "foreign",
+        attribute,
+        kind,
+        accepts,
+        f"{__name__}:{function}",
+        "for tests",
+        **rest,
     )
 
 
@@ -221,7 +227,9 @@ def test_every_function_of_the_table_is_there(one):
 def test_no_place_is_joined_twice_in_the_same_release():
     for release in ("3.0", "3.1"):
         places = [
-            one.place for one in table.JOINS if not one.releases or release in one.releases
+            one.place
+            for one in table.JOINS
+            if not one.releases or release in one.releases
         ]
         assert len(set(places)) == len(places)
 

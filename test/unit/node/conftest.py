@@ -2,6 +2,7 @@
 
 import os
 import types
+from pathlib import Path
 
 import fakes
 import pytest
@@ -39,7 +40,7 @@ def tree(tmp_path, monkeypatch):
         tree.owners[os.fspath(path)] = (uid, gid)
 
     def fchown(handle, uid, gid):
-        tree.owners[os.readlink(f"/proc/self/fd/{handle}")] = (uid, gid)
+        tree.owners[os.fspath(Path(f"/proc/self/fd/{handle}").readlink())] = (uid, gid)
 
     def rename(source, target):
         if os.fspath(source) in tree.owners:

@@ -24,7 +24,9 @@ def disk(tmp_path, monkeypatch):
 
 def carrying(release, content):
     runner = FakeRunner()
-    runner.knows("wipefs", "--noheadings", output=recorded(release, f"wipefs-{content}.txt"))
+    runner.knows(
+        "wipefs", "--noheadings", output=recorded(release, f"wipefs-{content}.txt")
+    )
     return runner
 
 
@@ -111,7 +113,9 @@ def test_an_osd_is_known_by_its_label(disk, release):
 
 def test_the_label_of_an_osd_that_was_not_finished(disk):
     runner = carrying("trixie", "osd")
-    runner.knows("ceph-bluestore-tool", output='{"d": {"osd_uuid": "u", "ceph_fsid": "f"}}')
+    runner.knows(
+        "ceph-bluestore-tool", output='{"d": {"osd_uuid": "u", "ceph_fsid": "f"}}'
+    )
     label = devices.look(str(disk), runner).label
     assert (label.complete, label.osd_id) == (False, None)
 

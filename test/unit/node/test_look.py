@@ -37,14 +37,17 @@ def test_the_facts_of_a_bare_node(tree, release):
 def test_addresses_are_those_that_others_reach(tree, release):
     facts = look.look(Look((), ()), programs(release))
     assert "10.77.0.1/24" in facts.addresses
-    assert not [one for one in facts.addresses if one.startswith(("127.", "::1", "fe80"))]
+    assert not [
+        one for one in facts.addresses if one.startswith(("127.", "::1", "fe80"))
+    ]
 
 
 def test_packages_that_are_removed_but_not_purged_are_not_there(tree):
     runner = programs("trixie")
     runner.knows(
         "dpkg-query",
-        output="installed ceph-mon 18\nconfig-files ceph-osd 18\nnot-installed ceph-mgr \n",
+        output="installed ceph-mon 18\nconfig-files ceph-osd 18\n"
+        "not-installed ceph-mgr \n",
         code=1,
     )
     assert look.look(Look((), ()), runner).packages == (("ceph-mon", "18"),)
@@ -92,5 +95,8 @@ def test_each_disk_that_is_asked_for_is_looked_at(tree, tmp_path):
     (tmp_path / "sda").touch()
     asked = Look((f"{tmp_path}/sd*", f"{tmp_path}/sdz"), (f"{tmp_path}/nvme0",))
     facts = look.look(asked, programs("trixie"))
-    assert [device.path for device in facts.disks] == [f"{tmp_path}/sda", f"{tmp_path}/sdz"]
+    assert [device.path for device in facts.disks] == [
+        f"{tmp_path}/sda",
+        f"{tmp_path}/sdz",
+    ]
     assert [device.path for device in facts.db_devices] == [f"{tmp_path}/nvme0"]
