@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from ganeti_ceph import errors, wire
+from ganeti_ceph import wire
 from ganeti_ceph.facts import ClusterFacts, NodeFacts
 from ganeti_ceph.steps import KINDS, Keys, Step
 
@@ -70,15 +70,8 @@ CALLS = (LOOK, STATUS, KEYS, MISFITS, DO)
 class Reply(Generic[Answer]):
     """A node's answer, or the reason why there is none."""
 
-    node: str
     answer: Answer | None
     error: str | None
-
-    def require(self) -> Answer:
-        """Return the answer; raises :class:`errors.ExecError` if there is none."""
-        if self.answer is None:
-            raise errors.ExecError(f"{self.node}: {self.error}")
-        return self.answer
 
 
 def encode_steps(steps: Sequence[Step]) -> list[Any]:
@@ -127,22 +120,30 @@ def call(
     replies: dict[str, Reply[Answer]] = {}
     for uuid, result in results.items():
         if result.fail_msg:
-            replies[uuid] = Reply(result.node, None, _reason(str(result.fail_msg)))
+            replies[uuid] = Reply(None, _reason(str(result.fail_msg)))
             continue
         try:
             answer = wire.decode(call.answer, result.payload, call.name)
         except wire.WireError as err:
-            replies[uuid] = Reply(result.node, None, str(err))
+            replies[uuid] = Reply(None, str(err))
         else:
-            replies[uuid] = Reply(result.node, answer, None)
+            replies[uuid] = Reply(answer, None)
     return replies
 
 
 def _reason(message: str) -> str:
-    # The node daemon answers "not found" to a call that nobody added to it.
+    # What a node daemon answers to a call that nobody added to it: Ganeti 3.0 says
+    # "not found", 3.1 closes the connection.
     if "Error code 404." in message:
         return (
             "its node daemon has no ganeti-ceph: install it there and restart"
             " ganeti-noded"
         )
+    if "Empty reply from server" in message:
+        return (
+            f"its node daemon did not answer ({message}): is ganeti-ceph installed"
+            " there, and ganeti-noded restarted since?"
+        )
+    if "Failed to connect" in message:
+        return f"is its node daemon running? {message}"
     return message

@@ -5,6 +5,7 @@ checks prerequisites and executes, in this order.  Errors of ours become Ganeti'
 here, so that its commands, jobs and RAPI show them as they show their own.
 """
 
+import abc
 import contextlib
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ def ganeti_terms() -> Iterator[None]:
         raise ganeti_errors.OpExecError(str(err)) from None
 
 
-class StorageUnit(NoHooksLU):  # type: ignore[misc]
+class StorageUnit(NoHooksLU, abc.ABC):  # type: ignore[misc]
     """A logical unit that works on the storage cluster; one at a time does."""
 
     REQ_BGL = False
@@ -54,13 +55,13 @@ class StorageUnit(NoHooksLU):  # type: ignore[misc]
         with ganeti_terms():
             return [(True, self.execute(feedback_fn))]
 
+    @abc.abstractmethod
     def check(self) -> None:
         """Find out whether it may be done, or raise :class:`errors.Error`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def execute(self, feedback: Callable[[str], None]) -> str:
         """Do it and return the sentence that says what was done."""
-        raise NotImplementedError
 
     def parameters(self) -> StorageParameters:
         """Return the cluster's storage parameters."""

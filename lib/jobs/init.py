@@ -108,13 +108,15 @@ class LUInitDistributedStorage(StorageUnit):
 
     def _find_keys(self) -> Keys | None:
         """Return the keys of the cluster begun before, None where no node has them."""
-        holders = [node.uuid for node in self.nodes if node.facts.mons]
-        replies = rpc.call(self.rpc, rpc.KEYS, dict.fromkeys(holders)).values()
-        found = [reply.answer for reply in replies if reply.answer is not None]
+        holders = {node.uuid: node.name for node in self.nodes if node.facts.mons}
+        replies = rpc.call(self.rpc, rpc.KEYS, dict.fromkeys(holders))
+        found = [reply.answer for reply in replies.values() if reply.answer]
         if holders and not found:
             raise PrereqError(
                 "no node has the keys of the storage cluster that was begun: "
-                + "; ".join(f"{reply.node}: {reply.error}" for reply in replies)
+                + "; ".join(
+                    f"{name}: {replies[uuid].error}" for uuid, name in holders.items()
+                )
             )
         return found[0] if found else None
 
@@ -162,11 +164,14 @@ def look_at(runner: Any, members: list[Any], params: StorageParameters) -> list[
     before = time.time()
     replies = rpc.call(runner, rpc.LOOK, {node.uuid: asked for node in members})
     after = time.time()
-    silent = [
-        f"{reply.node}: {reply.error}"
-        for reply in replies.values()
-        if reply.answer is None
-    ]
+    facts = {}
+    silent = []
+    for node in members:
+        reply = replies[node.uuid]
+        if reply.answer is None:
+            silent.append(f"{node.name}: {reply.error}")
+        else:
+            facts[node.uuid] = reply.answer
     if silent:
         raise PrereqError("\n".join(sorted(silent)))
     nodes = [
@@ -176,7 +181,7 @@ def look_at(runner: Any, members: list[Any], params: StorageParameters) -> list[
             node.primary_ip,
             node.secondary_ip,
             state.node_places(node.GetTags()),
-            replies[node.uuid].require(),
+            facts[node.uuid],
             (before, after),
         )
         for node in members

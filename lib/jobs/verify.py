@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from ganeti import constants
+
 from ganeti_ceph import rpc
 from ganeti_ceph.rpc import Misfits, Reply
 
@@ -14,13 +16,14 @@ def verify_config(
     good = wrapped(*args, **kwargs)
     feedback = args[0] if args else kwargs["feedback_fn"]
     feedback("* Verifying the storage extension's joins")
-    online = [node.uuid for node in unit.all_node_info.values() if not node.offline]
-    replies = rpc.call(unit.rpc, rpc.MISFITS, dict.fromkeys(online))
-    from ganeti import constants
-
-    for reply in sorted(replies.values(), key=lambda reply: reply.node):
-        for message in complaints(reply):
-            unit._ErrorMsg(constants.CV_ENODEVERSION, reply.node, message)
+    nodes = sorted(unit.all_node_info.values(), key=lambda node: node.name)
+    online = [node for node in nodes if not node.offline]
+    replies = rpc.call(
+        unit.rpc, rpc.MISFITS, dict.fromkeys(node.uuid for node in online)
+    )
+    for node in online:
+        for message in complaints(replies[node.uuid]):
+            unit._ErrorMsg(constants.CV_ENODEVERSION, node.name, message)
     return good and not unit.bad
 
 

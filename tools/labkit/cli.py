@@ -84,7 +84,8 @@ def reboot(args: argparse.Namespace) -> int:
         leader = node.leader()
         # The connection may break before the answer comes.
         node.call(["systemctl", "reboot"], timeout=30)
-        node.wait_until_up(but=leader)
+    # Without the lock: a master waits for other nodes, which somebody has to start.
+    node.wait_until_up(but=leader)
     return 0
 
 
@@ -103,7 +104,7 @@ def start(args: argparse.Namespace) -> int:
     node = lab.node(args.node)
     with lab.locked():
         node.start()
-        node.wait_until_up()
+    node.wait_until_up()
     return 0
 
 

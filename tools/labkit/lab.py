@@ -81,9 +81,10 @@ class Lab:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other lab processes from changing this lab."""
-        busy = f"another process is working on lab {self.name!r}"
-        with folder_lock(self.paths.run, busy=busy):
+        """Keep other lab processes from changing this lab meanwhile."""
+        waiting = f"another process is working on lab {self.name!r}, waiting for it"
+        gone = f"lab {self.name!r} was taken down meanwhile"
+        with folder_lock(self.paths.run, waiting=waiting, gone=gone):
             yield
 
     @contextmanager

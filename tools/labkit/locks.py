@@ -15,11 +15,7 @@ def file_lock(path: Path, *, waiting: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"lab: {waiting}", flush=True)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, waiting)
         yield
     finally:
         os.close(descriptor)
@@ -45,15 +41,25 @@ def free_lock(path: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def folder_lock(folder: Path, *, busy: str) -> Iterator[None]:
-    """Hold a folder itself as a lock, so that removing it removes the lock too."""
+def folder_lock(folder: Path, *, waiting: str, gone: str) -> Iterator[None]:
+    """Hold a folder itself as a lock, so that removing it removes the lock too.
+
+    Raises LabError with the text ``gone`` if it was removed while we waited.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError(busy) from None
+        _lock(descriptor, waiting)
+        if os.fstat(descriptor).st_nlink == 0:
+            raise LabError(gone)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, waiting: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"lab: {waiting}", flush=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,10 +1,11 @@
 import ipaddress
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labkit import cli
+from labkit import cli, locks
 from labkit.cgroups import hierarchies
 from labkit.demo import commands
 from labkit.disks import parse_loops
@@ -114,3 +115,36 @@ def test_the_demo_uses_the_nodes_that_there_are(count):
     assert typed.count("gnt-node add") == count - 1
     assert ("migrate" in typed) == (count > 1)
     assert f"node{count + 1}" not in typed
+
+
+def hold(folder, meanwhile):
+    """Ask for a folder's lock while another has it and does something meanwhile."""
+    words = {"waiting": "waiting for it", "gone": "gone meanwhile"}
+    got = []
+
+    def ask():
+        try:
+            with locks.folder_lock(folder, **words):
+                got.append("the lock")
+        except LabError as err:
+            got.append(str(err))
+
+    other = threading.Thread(target=ask)
+    with locks.folder_lock(folder, **words):
+        other.start()
+        other.join(0.2)
+        assert got == []
+        meanwhile()
+    other.join(10)
+    return got
+
+
+def test_a_second_process_waits_for_the_lab(tmp_path, capsys):
+    assert hold(tmp_path / "lab", lambda: None) == ["the lock"]
+    assert capsys.readouterr().out == "lab: waiting for it\n"
+
+
+def test_who_waited_for_a_lab_that_went_away_is_told(tmp_path):
+    folder = tmp_path / "lab"
+    assert hold(folder, folder.rmdir) == ["gone meanwhile"]
+    assert not folder.exists()
