@@ -59,6 +59,7 @@ class LUInitDistributedStorage(StorageUnit):
         self.offline = sorted(node.name for node in members if node.offline)
         online = [node for node in members if not node.offline]
         if not members:
+            self.dry_run_result = self._result([self._without_nodes()])
             return
         if not online:
             raise PrereqError(f"all nodes of group {self.group.name} are offline")
@@ -90,6 +91,11 @@ class LUInitDistributedStorage(StorageUnit):
             f"{name} is offline and left out" for name in getattr(self, "offline", ())
         ]
         return [(True, line) for line in [*notes, *lines] or [NOTHING_TO_DO]]
+
+    def _without_nodes(self) -> str:
+        # One that had nodes keeps the name of its storage cluster.
+        what = "it is marked for storage" if self.state is None else NOTHING_TO_DO
+        return f"group {self.group.name} has no nodes, {what}"
 
     def _ask_cluster(self) -> ClusterFacts | None:
         """Return what the cluster begun before says of itself, None without quorum."""
@@ -125,8 +131,9 @@ class LUInitDistributedStorage(StorageUnit):
         for name in self.offline:
             feedback(f"* {name} is offline and left out")
         if self.plan is None:
-            self._mark(GroupState(Phase.MARKED, None), feedback)
-            return f"group {self.group.name} has no nodes, it is marked for storage"
+            if self.state is None:
+                self._mark(GroupState(Phase.MARKED, None), feedback)
+            return self._without_nodes()
         stages = self.plan.stages
         if stages:
             if self.state is None or self.state.phase is not Phase.READY:

@@ -11,7 +11,7 @@ class LUModifyStorageParameters(StorageUnit):
 
     def check(self) -> None:
         """Parse the argument and see whether it may be applied now."""
-        change = params.parse(self.options["parameters"])
+        change = params.parse(self.options.get("parameters", ""))
         self.current = self.parameters()
         self.wanted = params.apply(self.current, change, initialised=self.initialised())
 
