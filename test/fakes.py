@@ -3,6 +3,7 @@
 They keep state, are shared by the tests, and fail on whatever they do not know.
 """
 
+import copy
 import dataclasses
 import json
 import uuid
@@ -11,10 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import rados
+from ganeti import constants, objects
+from ganeti import errors as ganeti_errors
 
+from ganeti_ceph import cephconf, plan, rpc, steps, wire
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.facts import ClusterFacts, Device, Label, NodeFacts, OsdDir
+from ganeti_ceph.facts import (
+    ClusterFacts,
+    Device,
+    Label,
+    NodeFacts,
+    Osd,
+    OsdDir,
+    Pool,
+)
 from ganeti_ceph.plan import PACKAGES, Node
 
 RELEASES = ("bookworm", "trixie")
@@ -121,6 +133,97 @@ def make_cluster(**changes: Any) -> ClusterFacts:
 def osd_dir(osd_id: int = 0, fsid: str | None = FSID) -> OsdDir:
     """Return an OSD's directory."""
     return OsdDir(osd_id, fsid, "11111111-2222-4333-8444-555555555555")
+
+
+# What steps come to
+
+
+def effect(
+    step: steps.Step,
+    node: Node,
+    cluster: ClusterFacts | None,
+    nodes: Mapping[str, Node],
+) -> tuple[Node, ClusterFacts | None]:
+    """Return a node and the cluster after a step on it, as the real ones would be."""
+    if isinstance(step, steps.Configure):
+        text = cephconf.render(step.conf, step.place, step.hostname)
+        return with_facts(node, conf=text, has_keys=True), cluster
+    if isinstance(step, steps.MakeMon):
+        node = with_facts(node, mons=(step.id,))
+        if cluster is not None:
+            cluster = dataclasses.replace(
+                cluster,
+                mons=tuple({*cluster.mons, Mon(step.id, step.address)}),
+                quorum=(*cluster.quorum, step.id),
+            )
+        else:
+            alive = {one.host for one in nodes.values() if one.facts.mons} | {step.id}
+            if 2 * len(alive) > len(step.members):
+                cluster = make_cluster(
+                    fsid=step.fsid, mons=step.members, quorum=tuple(alive)
+                )
+        return node, cluster
+    assert cluster is not None, f"{step} without a cluster"
+    if isinstance(step, steps.MakeMgr):
+        mgrs = (*cluster.mgrs, step.id)
+        node = with_facts(node, mgrs=(step.id,))
+        return node, dataclasses.replace(cluster, mgrs=mgrs)
+    if isinstance(step, steps.MakeOsd):
+        number = len(cluster.osds)
+        labels = {
+            step.device: make_label(step.fsid, osd_uuid=step.osd_uuid, osd_id=number)
+        }
+        if step.db_device:
+            labels[step.db_device] = make_label(
+                "", osd_uuid=step.osd_uuid, osd_id=None, complete=False
+            )
+        made = Osd(number, step.osd_uuid, True, False)
+        return _labelled(node, labels, number, step.fsid), dataclasses.replace(
+            cluster, osds=(*cluster.osds, made)
+        )
+    if isinstance(step, steps.MakeLvmOsds):
+        labels, osds = {}, list(cluster.osds)
+        for path in step.devices:
+            osd_uuid = plan.osd_uuid(step.fsid, node.host, path + "lvm")
+            labels[path] = make_label(step.fsid, osd_uuid=osd_uuid, osd_id=len(osds))
+            osds.append(Osd(len(osds), osd_uuid, True, False))
+        for path in step.db_devices:
+            labels[path] = make_label(
+                step.fsid, osd_uuid=osds[-1].uuid, osd_id=osds[-1].id
+            )
+        return _labelled(node, labels, osds[-1].id, step.fsid), dataclasses.replace(
+            cluster, osds=tuple(osds)
+        )
+    if isinstance(step, steps.StartOsd):
+        started = tuple(
+            dataclasses.replace(osd, up=osd.up or osd.uuid == step.osd_uuid)
+            for osd in cluster.osds
+        )
+        return node, dataclasses.replace(cluster, osds=started)
+    if isinstance(step, steps.MakePool):
+        pool = Pool(step.pool, step.size, step.min_size, step.pg_num, ("rbd",))
+        return node, dataclasses.replace(cluster, pools=(pool,))
+    assert isinstance(step, steps.Settle | steps.AwaitHealth), step
+    return node, cluster
+
+
+def _labelled(node: Node, labels: Mapping[str, Label], number: int, fsid: str) -> Node:
+    def changed(devices: tuple[Device, ...]) -> tuple[Device, ...]:
+        return tuple(
+            dataclasses.replace(
+                device, label=labels[device.stable_path], content="an OSD", busy="held"
+            )
+            if device.stable_path in labels
+            else device
+            for device in devices
+        )
+
+    return with_facts(
+        node,
+        disks=changed(node.facts.disks),
+        db_devices=changed(node.facts.db_devices),
+        osds=(*node.facts.osds, osd_dir(number, fsid)),
+    )
 
 
 # Programs
@@ -516,3 +619,151 @@ class FakeRpc:
                 )
         self.sent.append((name, sent))
         return results
+
+
+class FakeNodes:
+    """Nodes that answer calls: a step takes effect, unless a test says it fails."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = {node.uuid: node for node in nodes}
+        self.cluster: ClusterFacts | None = None
+        self.keys: steps.Keys | None = None
+        #: (node's name, step's name) of all steps that were to be done.
+        self.asked: list[tuple[str, str]] = []
+        #: Why a step fails, by node's and step's name.
+        self.failing: dict[tuple[str, str], str] = {}
+
+    def answer(self, runner: FakeRpc) -> None:
+        """Answer the calls of an RPC runner."""
+        runner.answers("ceph_look", self._look)
+        runner.answers("ceph_status", self._status)
+        runner.answers("ceph_keys", self._keys)
+        runner.answers("ceph_do", self._do)
+
+    def _look(self, node: str, sent: Any) -> Any:
+        wire.decode(rpc.Look, sent)
+        return wire.encode(self.nodes[node].facts)
+
+    def _status(self, node: str, sent: Any) -> Any:
+        assert self.nodes[node].facts.has_keys, "asked where there are no keys"
+        if self.cluster is None:
+            raise ExecError("there is no quorum")
+        return wire.encode(self.cluster)
+
+    def _keys(self, node: str, sent: Any) -> Any:
+        if self.keys is None or not self.nodes[node].facts.mons:
+            raise ExecError("this node has no mon, or not the administrator's key")
+        return wire.encode(self.keys)
+
+    def _do(self, node: str, sent: Any) -> Any:
+        outcomes = []
+        for step in rpc.decode_steps(sent):
+            name = self.nodes[node].name
+            self.asked.append((name, step.name))
+            error = self.failing.get((name, step.name))
+            if error is None:
+                self.nodes[node], self.cluster = effect(
+                    step, self.nodes[node], self.cluster, self.nodes
+                )
+                if isinstance(step, steps.Configure):
+                    self.keys = step.keys
+            done = f"{step.name} was done" if error is None else ""
+            outcomes.append(rpc.Outcome(step.name, 1.5, done, error))
+        return wire.encode(rpc.Outcomes(tuple(outcomes)))
+
+
+# Ganeti's configuration
+
+
+class FakeConfig:
+    """Ganeti's configuration: gives copies away, and keeps what was updated."""
+
+    def __init__(self) -> None:
+        #: What was updated, by name and in order.
+        self.updates: list[str] = []
+        cluster = objects.Cluster(
+            cluster_name="cluster",
+            uuid="cluster",
+            serial_no=1,
+            diskparams={constants.DT_DRBD8: {"resync-rate": 1}},
+            enabled_disk_templates=[constants.DT_DRBD8],
+            ipolicy={constants.IPOLICY_DTS: [constants.DT_DRBD8]},
+        )
+        self._stored: dict[str, Any] = {cluster.uuid: cluster}
+
+    # What a test says is there
+
+    def add_group(self, name: str, nodes: Sequence[Node] = ()) -> None:
+        """Add a node group and its nodes."""
+        group = objects.NodeGroup(
+            uuid=f"uuid-of-{name}",
+            name=name,
+            members=[node.uuid for node in nodes],
+            serial_no=1,
+        )
+        self._stored[group.uuid] = group
+        for node in nodes:
+            self._stored[node.uuid] = objects.Node(
+                uuid=node.uuid,
+                name=node.name,
+                primary_ip=node.primary_ip,
+                secondary_ip=node.secondary_ip,
+                group=group.uuid,
+                offline=False,
+                serial_no=1,
+            )
+
+    def find(self, name: str) -> Any:
+        """Return the stored object of a name, for a test to look at or to change."""
+        return next(
+            one
+            for one in self._stored.values()
+            if name in (getattr(one, "name", None), one.uuid)
+        )
+
+    def tags(self, name: str) -> set[str]:
+        """Return the tags of an object."""
+        return set(self.find(name).GetTags())
+
+    # What Ganeti's has
+
+    def GetClusterInfo(self) -> Any:
+        return self._get("cluster")
+
+    def GetNodeInfo(self, node_uuid: str) -> Any:
+        return self._get(node_uuid)
+
+    def GetNodeGroup(self, group_uuid: str) -> Any:
+        return self._get(group_uuid)
+
+    def GetAllNodesInfo(self) -> Any:
+        return self._all(objects.Node)
+
+    def GetAllNodeGroupsInfo(self) -> Any:
+        return self._all(objects.NodeGroup)
+
+    def LookupNodeGroup(self, target: str) -> str:
+        for group in self.GetAllNodeGroupsInfo().values():
+            if target in (group.uuid, group.name):
+                return str(group.uuid)
+        raise ganeti_errors.OpPrereqError(
+            f"Node group '{target}' not found", ganeti_errors.ECODE_NOENT
+        )
+
+    def Update(self, target: Any, feedback_fn: Any) -> None:
+        stored = self._stored[target.uuid]
+        if target.serial_no != stored.serial_no:
+            raise ganeti_errors.ConfigurationError(f"{target.uuid} has changed since")
+        target.serial_no += 1
+        self._stored[target.uuid] = copy.deepcopy(target)
+        self.updates.append(getattr(target, "name", None) or target.uuid)
+
+    def _get(self, key: str) -> Any:
+        return copy.deepcopy(self._stored.get(key))
+
+    def _all(self, kind: type[Any]) -> dict[str, Any]:
+        return {
+            key: self._get(key)
+            for key, one in self._stored.items()
+            if isinstance(one, kind)
+        }

@@ -844,85 +844,10 @@ def carry_out(made, nodes, cluster, failing=lambda step: False):
                 if failing(step):
                     failed = True
                     continue
-                nodes[uuid], cluster = effect(step, nodes[uuid], cluster, nodes)
+                nodes[uuid], cluster = fakes.effect(step, nodes[uuid], cluster, nodes)
         if failed:
             break
     return list(nodes.values()), cluster
-
-
-def effect(step, node, cluster, nodes):
-    facts = node.facts
-    if isinstance(step, Configure):
-        text = cephconf.render(step.conf, step.place, step.hostname)
-        return fakes.with_facts(node, conf=text, has_keys=True), cluster
-    if isinstance(step, MakeMon):
-        node = fakes.with_facts(node, mons=(step.id,))
-        if cluster is not None:
-            cluster = dataclasses.replace(
-                cluster,
-                mons=tuple({*cluster.mons, Mon(step.id, step.address)}),
-                quorum=(*cluster.quorum, step.id),
-            )
-        else:
-            alive = {one.host for one in nodes.values() if one.facts.mons} | {step.id}
-            if 2 * len(alive) > len(step.members):
-                cluster = make_cluster(mons=step.members, quorum=tuple(alive))
-        return node, cluster
-    if isinstance(step, MakeMgr):
-        mgrs = (*cluster.mgrs, step.id)
-        node = fakes.with_facts(node, mgrs=(step.id,))
-        return node, dataclasses.replace(cluster, mgrs=mgrs)
-    if isinstance(step, MakeOsd):
-        number = len(cluster.osds)
-        label = make_label(osd_uuid=step.osd_uuid, osd_id=number)
-        metadata = make_label("", osd_uuid=step.osd_uuid, osd_id=None, complete=False)
-        return labelled(
-            node, {step.device: label, step.db_device: metadata}, number
-        ), dataclasses.replace(
-            cluster, osds=(*cluster.osds, Osd(number, step.osd_uuid, True, False))
-        )
-    if isinstance(step, MakeLvmOsds):
-        labels, osds = {}, list(cluster.osds)
-        for path in step.devices:
-            osd_uuid = plan.osd_uuid(FSID, node.host, path + "lvm")
-            labels[path] = make_label(osd_uuid=osd_uuid, osd_id=len(osds))
-            osds.append(Osd(len(osds), osd_uuid, True, False))
-        for path in step.db_devices:
-            labels[path] = make_label(osd_uuid=osds[-1].uuid, osd_id=osds[-1].id)
-        return labelled(node, labels, osds[-1].id), dataclasses.replace(
-            cluster, osds=tuple(osds)
-        )
-    if isinstance(step, StartOsd):
-        osds = tuple(
-            dataclasses.replace(osd, up=osd.up or osd.uuid == step.osd_uuid)
-            for osd in cluster.osds
-        )
-        return node, dataclasses.replace(cluster, osds=osds)
-    if isinstance(step, MakePool):
-        pool = Pool(step.pool, step.size, step.min_size, step.pg_num, ("rbd",))
-        return node, dataclasses.replace(cluster, pools=(pool,))
-    assert isinstance(step, Settle | AwaitHealth), step
-    assert facts
-    return node, cluster
-
-
-def labelled(node, labels, number):
-    def changed(devices):
-        return tuple(
-            dataclasses.replace(
-                device, label=labels[device.stable_path], content="an OSD", busy="held"
-            )
-            if device.stable_path in labels
-            else device
-            for device in devices
-        )
-
-    return fakes.with_facts(
-        node,
-        disks=changed(node.facts.disks),
-        db_devices=changed(node.facts.db_devices),
-        osds=(*node.facts.osds, fakes.osd_dir(number)),
-    )
 
 
 @st.composite
