@@ -2,11 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from .deploy import deploy
 from .errors import BenchError
 from .lab import Lab
+from .start import start
 
 DESCRIPTION = """\
 Measures ganeti-ceph in a lab (tools/lab).  Nothing here is a test: the exit code
@@ -15,16 +17,28 @@ is 0 whatever was measured, and 1 if something could not be."""
 
 def run_deploy(args: argparse.Namespace) -> None:
     """Compare init-distributed-storage with a script that does the same by hand."""
-    lab = Lab(args.name, ("node1", "node2", "node3"))
+    with _lab(args, ("node1", "node2", "node3")) as lab:
+        deploy(lab, args.runs)
+
+
+def run_start(args: argparse.Namespace) -> None:
+    """Time the start of Python with the extension installed and without it."""
+    with _lab(args, ("node1",)) as lab:
+        start(lab, args.runs)
+
+
+@contextmanager
+def _lab(args: argparse.Namespace, nodes: tuple[str, ...]) -> Iterator[Lab]:
+    lab = Lab(args.name, nodes)
     lab.up(args.release)
     try:
-        deploy(lab, args.runs)
+        yield lab
     finally:
         if not args.keep:
             lab.down()
 
 
-COMMANDS = {"deploy": run_deploy}
+COMMANDS = {"deploy": run_deploy, "start": run_start}
 
 
 def positive(text: str) -> int:

@@ -45,10 +45,13 @@ class Lab:
         """Run a command in a node."""
         return self._ask(["run", node, "--", *words])
 
-    def script(self, node: str, name: str, *arguments: str) -> Answer:
+    def script(
+        self, node: str, name: str, *arguments: str, program: str = "bash"
+    ) -> Answer:
         """Run one of our scripts in a node."""
         text = (_DATA / name).read_text()
-        return self._ask(["run", node, "--", "bash", "-s", "--", *arguments], text)
+        words = [program, "/dev/stdin", *arguments]
+        return self._ask(["run", node, "--", *words], text)
 
     def script_everywhere(self, name: str, *arguments: str) -> None:
         """Run one of our scripts in all nodes at once, or raise BenchError."""

@@ -5,10 +5,10 @@ import time
 
 from .cluster import add_command, init_command
 from .lab import Lab, Shape
-from .network import DOMAIN, IPV4
+from .network import DOMAIN
 from .node import Node
 
-STORAGE = f"ceph:disk=/dev/disk/by-id/lab-disk-1,public-network={IPV4}"
+STORAGE = "ceph:disk=/dev/disk/by-id/lab-disk-1"
 GUEST = f"guest1.{DOMAIN}"
 
 
