@@ -82,8 +82,7 @@ def modify(stock_options: list[Any], stock: Command, opts: Any, args: list[str])
     others = [
         option
         for option in stock_options
-        if option.dest not in _HOW
-        and getattr(opts, option.dest, None) not in (None, [], {}, option.default)
+        if option.dest not in _HOW and _is_given(option, opts)
     ]
     if others and (opts.submit_only or opts.dry_run):
         raise as_ganeti_error(
@@ -94,6 +93,14 @@ def modify(stock_options: list[Any], stock: Command, opts: Any, args: list[str])
     ):
         cli.ToStdout("%s", line)
     return stock(opts, args) if others else 0
+
+
+def _is_given(option: Any, opts: Any) -> bool:
+    value = getattr(opts, option.dest, None)
+    if isinstance(value, list | dict):
+        # What is given is appended to the very object that is the default.
+        return bool(value)
+    return value is not None and value != option.default
 
 
 def info(stock: Command, opts: Any, args: list[str]) -> int:
