@@ -92,10 +92,10 @@ def start(step: StartOsd, run: Runner) -> str:
 
 def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
     """Make OSDs on logical volumes, which ceph-volume lays out and starts."""
-    for path in step.devices + step.db_devices:
-        device = devices.check_unchanged(path, step.wipe, run)
-        if device.content:
-            devices.wipe(device, run)
+    found = [
+        devices.check_unchanged(path, step.wipe, run)
+        for path in step.devices + step.db_devices
+    ]
     with ceph.connect() as cluster:
         answer = ceph.command(
             cluster,
@@ -110,6 +110,9 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
         0o600,
         files.ceph_ids(),
     )
+    for device in found:
+        if device.content:
+            devices.wipe(device, run)
     command = ["ceph-volume", "lvm", "batch", "--bluestore", "--yes"]
     if step.encrypt:
         command.append("--dmcrypt")
