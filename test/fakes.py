@@ -306,6 +306,8 @@ class FakeOsd:
     up: bool = False
     new: bool = True
     device_class: str | None = None
+    #: It has a place in the CRUSH map, which comes some time before it is up.
+    placed: bool = False
 
 
 @dataclasses.dataclass
@@ -445,6 +447,19 @@ class FakeCeph:
         up = sum(osd.up for osd in self.osds.values())
         return {"num_osds": len(self.osds), "num_up_osds": up}
 
+    def _osd_tree(self) -> Any:
+        placed = [osd for osd in self.osds.values() if osd.up or osd.placed]
+        return {
+            "nodes": [
+                {"id": -1, "name": "default", "type": "root"},
+                *(
+                    {"id": one.id, "name": f"osd.{one.id}", "type": "osd"}
+                    for one in placed
+                ),
+            ],
+            "stray": [],
+        }
+
     def _health(self) -> Any:
         shown = [check for check in self.checks.values() if not check.get("muted")]
         return {
@@ -461,6 +476,7 @@ class FakeCeph:
             "health": self._health(),
             "quorum_names": list(self.quorum),
             "osdmap": self._osd_stat(),
+            "mgrmap": {"available": bool(self.mgrs)},
             "pgmap": {
                 "num_pgs": total,
                 "pgs_by_state": [
@@ -486,12 +502,15 @@ class FakeCeph:
         pool_type: str,
         rule: str,
         autoscale_mode: str,
-        **_: Any,
+        size: int = 3,
     ) -> None:
         assert (pool_type, pgp_num, autoscale_mode) == ("replicated", pg_num, "off")
         if rule not in self.rules:
             raise Refused(2, f"specified rule {rule} doesn't exist")
-        self.pools.setdefault(pool, FakePool(pool, pg_num, rule))
+        if size == 1:
+            raise Refused(1, "configuring pool size as 1 is disabled by default.")
+        made = FakePool(pool, pg_num, rule, size, size - size // 2)
+        self.pools.setdefault(pool, made)
 
     def _osd_pool_set(
         self, pool: str, var: str, val: str, yes_i_really_mean_it: bool = False

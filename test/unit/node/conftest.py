@@ -8,14 +8,15 @@ import fakes
 import pytest
 
 from ganeti_ceph import ceph
+from ganeti_ceph.errors import ExecError
 from ganeti_ceph.node import cluster, files, services
-
-#: The user and group of Ceph's daemons.
-CEPH = (64045, 64045)
 
 
 class Tree:
     """Where the node's files are, and to whom they were given."""
+
+    #: The user and group of Ceph's daemons.
+    CEPH = (64045, 64045)
 
     def __init__(self, root):
         self.root = root
@@ -51,18 +52,51 @@ def tree(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "chown", chown)
     monkeypatch.setattr(os, "fchown", fchown)
     monkeypatch.setattr(os, "rename", rename)
-    user = types.SimpleNamespace(pw_uid=CEPH[0], pw_gid=CEPH[1])
+    user = types.SimpleNamespace(pw_uid=tree.CEPH[0], pw_gid=tree.CEPH[1])
     monkeypatch.setattr(files.pwd, "getpwnam", {"ceph": user}.__getitem__)
     return tree
 
 
+class Systemd:
+    """systemd: which units run now and start at boot."""
+
+    def __init__(self):
+        self.running = set()
+        self.enabled = set()
+        #: It gave up on these until they are reset, and these never start.
+        self.given_up = set()
+        self.broken = set()
+        #: How often it read its units again.
+        self.reloads = 0
+
+    def __call__(self, argv):
+        verb, *units = [word for word in argv[1:] if not word.startswith("-")]
+        if verb == "reset-failed":
+            self.given_up -= set(units)
+        elif verb == "daemon-reload":
+            self.reloads += 1
+        elif verb in ("enable", "start", "restart"):
+            if verb == "enable":
+                self.enabled |= set(units)
+            if verb != "enable" or "--now" in argv:
+                failed = set(units) & (self.given_up | self.broken)
+                if failed:
+                    raise ExecError(f"{verb} failed: {', '.join(sorted(failed))}")
+                self.running |= set(units)
+        else:
+            raise fakes.UnknownCallError(f"no test said what systemctl {verb} does")
+
+
 @pytest.fixture
-def run():
+def systemd():
+    return Systemd()
+
+
+@pytest.fixture
+def run(systemd):
     """A runner that knows systemd, which all daemons need."""
     runner = fakes.FakeRunner()
-    runner.knows("systemctl", "reset-failed", code=1)
-    runner.knows("systemctl", "enable", "--now")
-    runner.knows("systemctl", "daemon-reload")
+    runner.knows("systemctl", effect=systemd)
     return runner
 
 

@@ -1,0 +1,394 @@
+"""OSDs: made where they may be, never over what is in use, and nothing in vain."""
+
+import dataclasses
+import stat
+from pathlib import Path
+
+import pytest
+from fakes import FSID, make_device, make_label
+
+from ganeti_ceph.errors import CephError, ExecError
+from ganeti_ceph.node import devices, files, osd
+from ganeti_ceph.node import services as units
+from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd
+
+UUID = "11111111-2222-4333-8444-555555555555"
+OTHER = "99999999-2222-4333-8444-555555555555"
+SIZE = 4 * 2**20
+MAKE = MakeOsd(FSID, UUID, "/dev/sdb", SIZE, None, None, False)
+WITH_DB = dataclasses.replace(MAKE, db_device="/dev/nvme0", wipe=True)
+START = StartOsd(FSID, 3, UUID, "/dev/sdb")
+LVM = MakeLvmOsds(FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, True)
+OURS = make_label(osd_uuid=UUID, osd_id=3)
+
+
+class Disks:
+    """The node's devices: what each carries now, and its bytes."""
+
+    def __init__(self, root):
+        self._root = root
+        self._found = {}
+        for path in ("/dev/sdb", "/dev/sdc", "/dev/nvme0"):
+            self.file(path).write_bytes(b"x" * SIZE)
+            self.set(path)
+
+    def file(self, path):
+        return self._root / Path(path).name
+
+    def set(self, path, **changes):
+        self._found[path] = make_device(
+            path, **{"real_path": str(self.file(path)), "size": SIZE, **changes}
+        )
+
+    def look(self, path, run):
+        return self._found[path]
+
+    def wiped(self, path):
+        """Tell whether all that a device carried is gone; half is a failure."""
+        left = self.file(path).read_bytes().count(b"x")
+        assert left in (0, SIZE)
+        return not left
+
+
+@pytest.fixture
+def disks(tree, monkeypatch):
+    disks = Disks(tree.root)
+    monkeypatch.setattr(devices, "look", disks.look)
+    return disks
+
+
+@pytest.fixture
+def run(run):
+    """A runner that knows Ceph's programs, too."""
+
+    def prime(argv):
+        directory = Path(argv[argv.index("--path") + 1])
+        for name, text in (("fsid", UUID), ("ceph_fsid", FSID), ("keyring", "k3y")):
+            (directory / name).write_text(f"{text}\n")
+
+    run.knows("wipefs", "--all")
+    run.knows("ceph-osd", "--mkfs")
+    run.knows("ceph-bluestore-tool", "prime-osd-dir", effect=prime)
+    run.knows("ceph-volume", "lvm")
+    run.knows("wipefs", "--noheadings", output="0x0,,,ceph_bluestore\n")
+    return run
+
+
+def home(number):
+    return files.daemon_dir("osd", str(number))
+
+
+def unit(number):
+    return f"ceph-osd@{number}.service"
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def untouched(disks, run, storage):
+    """Tell whether nothing at all was changed."""
+    return (
+        not any(disks.wiped(path) for path in ("/dev/sdb", "/dev/sdc", "/dev/nvme0"))
+        and not (files.DATA / "osd").exists()
+        and run.calls == []
+        and storage.keys == {}
+    )
+
+
+# Making
+
+
+def test_it_is_registered_and_runs(disks, run, storage, systemd):
+    assert osd.make(MAKE, run) == "osd.0 runs on /dev/sdb"
+    assert [one.uuid for one in storage.osds.values()] == [UUID]
+    assert unit(0) in systemd.running
+
+
+def test_it_is_made_on_its_device_with_its_uuid(disks, run, storage):
+    osd.make(MAKE, run)
+    (argv,) = (argv for argv in run.calls if argv[0] == "ceph-osd")
+    given = dict(zip(argv, argv[1:], strict=False))
+    assert (given["--id"], given["--osd-uuid"]) == ("0", UUID)
+    assert (home(0) / "block").readlink() == Path("/dev/sdb")
+    assert not (home(0) / "block.db").is_symlink()
+
+
+def test_directory_and_device_are_cephs(disks, tree, run, storage):
+    osd.make(WITH_DB, run)
+    for path in (home(0), "/dev/sdb", "/dev/nvme0"):
+        assert tree.owner(path) == tree.CEPH
+
+
+def test_its_key_is_its_own_alone_and_the_one_that_ceph_knows(
+    disks, tree, run, storage
+):
+    osd.make(MAKE, run)
+    keyring = home(0) / "keyring"
+    key, _ = storage.keys["osd.0"]
+    assert keyring.read_text() == f"[osd.0]\n\tkey = {key}\n"
+    assert mode(keyring) == 0o600
+    assert tree.owner(keyring) == tree.CEPH
+
+
+def test_its_key_is_on_no_command_line_and_in_no_answer(disks, run, storage):
+    answer = osd.make(MAKE, run)
+    key, _ = storage.keys["osd.0"]
+    assert key not in answer + repr(run.calls)
+
+
+def test_its_metadata_lies_where_it_is_told(disks, run, storage):
+    osd.make(WITH_DB, run)
+    assert (home(0) / "block.db").readlink() == Path("/dev/nvme0")
+
+
+def test_it_may_open_its_devices_after_a_reboot(disks, run, storage):
+    osd.make(MAKE, run)
+    assert units._OSD_DROPIN.exists()
+
+
+@pytest.mark.parametrize("device_class", [None, "nvme"])
+def test_its_class_is_set_if_one_is_given(disks, run, storage, device_class):
+    osd.make(dataclasses.replace(MAKE, device_class=device_class), run)
+    assert storage.osds[0].device_class == device_class
+
+
+def test_two_on_one_node_have_numbers_of_their_own(disks, run, storage):
+    osd.make(MAKE, run)
+    osd.make(dataclasses.replace(MAKE, osd_uuid=OTHER, device="/dev/sdc"), run)
+    assert {one.id: one.uuid for one in storage.osds.values()} == {0: UUID, 1: OTHER}
+    assert (home(0) / "block").readlink() == Path("/dev/sdb")
+    assert (home(1) / "block").readlink() == Path("/dev/sdc")
+
+
+def test_one_that_could_not_be_made_is_not_started(disks, run, storage, systemd):
+    run.knows("ceph-osd", code=1)
+    with pytest.raises(ExecError, match="ceph-osd"):
+        osd.make(MAKE, run)
+    assert unit(0) not in systemd.running
+
+
+# What a device carries
+
+
+def test_a_blank_device_is_not_wiped(disks, run, storage):
+    osd.make(dataclasses.replace(MAKE, wipe=True), run)
+    assert not disks.wiped("/dev/sdb")
+
+
+def test_what_may_be_destroyed_is(disks, run, storage):
+    disks.set("/dev/nvme0", content="ext4")
+    osd.make(WITH_DB, run)
+    assert disks.wiped("/dev/nvme0")
+    assert not disks.wiped("/dev/sdb")
+
+
+@pytest.mark.parametrize("device", ["/dev/sdb", "/dev/nvme0"])
+@pytest.mark.parametrize(
+    ("now", "wipe", "words"),
+    [
+        ({"content": "ext4"}, False, "carries ext4 now"),
+        ({"content": "ext4", "busy": "mounted on /srv"}, True, "mounted on /srv"),
+        ({"real_path": ""}, True, "is gone"),
+    ],
+)
+def test_a_device_that_changed_meanwhile_stops_it_before_anything_is_done(
+    disks, run, storage, device, now, wipe, words
+):
+    other = {"/dev/sdb", "/dev/nvme0"} - {device}
+    disks.set(*other, content="ext4" if wipe else "")
+    disks.set(device, **now)
+    with pytest.raises(ExecError, match=f"{device} .*{words}"):
+        osd.make(dataclasses.replace(WITH_DB, wipe=wipe), run)
+    assert untouched(disks, run, storage)
+    assert storage.osds == {}
+
+
+def test_without_the_cluster_nothing_is_destroyed(disks, run, storage):
+    storage.reachable = False
+    disks.set("/dev/sdb", content="ext4")
+    with pytest.raises(CephError, match="cannot connect"):
+        osd.make(WITH_DB, run)
+    assert untouched(disks, run, storage)
+
+
+# What was begun
+
+
+def test_a_registration_that_came_to_nothing_is_taken_back(disks, run, storage):
+    storage.osd(UUID, new=True)
+    osd.make(MAKE, run)
+    assert [one.uuid for one in storage.osds.values()] == [UUID]
+    key, _ = storage.keys["osd.0"]
+    assert key in (home(0) / "keyring").read_text()
+
+
+def test_an_osd_that_was_in_use_is_never_purged(disks, run, storage):
+    storage.osd(UUID, new=False, up=False)
+    disks.set("/dev/sdb", content="ext4")
+    with pytest.raises(ExecError, match="'ceph osd purge osd.0'"):
+        osd.make(WITH_DB, run)
+    assert [one.uuid for one in storage.osds.values()] == [UUID]
+    assert untouched(disks, run, storage)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_other_osds_are_left_alone(disks, run, storage, new):
+    storage.osd(OTHER, new=new)
+    osd.make(MAKE, run)
+    assert [one.uuid for one in storage.osds.values()] == [OTHER, UUID]
+
+
+def test_our_own_half_made_osd_is_made_again_without_being_asked(disks, run, storage):
+    half = dataclasses.replace(OURS, complete=False)
+    disks.set("/dev/sdb", content="an OSD", label=half)
+    osd.make(MAKE, run)
+    assert disks.wiped("/dev/sdb")
+    assert storage.osds[0].uuid == UUID
+
+
+def test_our_own_whole_osd_is_not(disks, run, storage):
+    disks.set("/dev/sdb", content="an OSD", label=OURS)
+    with pytest.raises(ExecError, match="carries an OSD"):
+        osd.make(MAKE, run)
+    assert untouched(disks, run, storage)
+
+
+def test_nothing_of_a_half_made_directory_stays(disks, run, storage):
+    home(0).mkdir(parents=True)
+    (home(0) / "fsid").write_text(OTHER)
+    (home(0) / "block").symlink_to("/dev/sdz")
+    osd.make(MAKE, run)
+    assert not (home(0) / "fsid").exists()
+    assert (home(0) / "block").readlink() == Path("/dev/sdb")
+
+
+# Starting
+
+
+@pytest.fixture
+def whole(disks):
+    """A device that carries osd.3, whole."""
+    disks.set("/dev/sdb", content="an OSD", busy="held", label=OURS)
+    return disks
+
+
+def test_an_osd_whose_directory_is_there_is_only_started(whole, run, systemd):
+    home(3).mkdir(parents=True)
+    (home(3) / "fsid").write_text(f"{UUID}\n")
+    (home(3) / "block").symlink_to("/dev/elsewhere")
+    assert osd.start(START, run) == "osd.3 runs on /dev/sdb"
+    assert unit(3) in systemd.running
+    assert "ceph-bluestore-tool" not in run.programs()
+    assert (home(3) / "block").readlink() == Path("/dev/elsewhere")
+
+
+def test_a_directory_that_is_lost_is_made_from_the_device(whole, tree, run, systemd):
+    osd.start(START, run)
+    assert files.read(home(3) / "fsid") == UUID
+    assert (home(3) / "block").readlink() == Path("/dev/sdb")
+    for path in (home(3), *home(3).iterdir(), "/dev/sdb"):
+        assert tree.owner(path) == tree.CEPH
+    assert unit(3) in systemd.running
+
+
+def test_a_directory_of_another_osd_is_replaced(whole, run):
+    home(3).mkdir(parents=True)
+    (home(3) / "fsid").write_text(OTHER)
+    osd.start(START, run)
+    assert files.read(home(3) / "fsid") == UUID
+
+
+def test_starting_never_writes_to_the_device(whole, run):
+    osd.start(START, run)
+    assert not whole.wiped("/dev/sdb")
+    assert not any(argv[:2] == ["wipefs", "--all"] for argv in run.calls)
+    assert "--mkfs" not in repr(run.calls)
+
+
+@pytest.mark.parametrize(
+    "label", [None, make_label(osd_uuid=OTHER), make_label(osd_uuid="")]
+)
+def test_a_device_without_that_osd_starts_nothing(disks, run, systemd, label):
+    disks.set("/dev/sdb", label=label)
+    with pytest.raises(ExecError, match=f"does not carry OSD {UUID}"):
+        osd.start(START, run)
+    assert systemd.running == set()
+    assert not home(3).exists()
+
+
+def test_an_osd_on_logical_volumes_is_started_by_ceph_volume(whole, run):
+    run.knows("wipefs", "--noheadings", output="0x0,,,LVM2_member\n")
+    osd.start(START, run)
+    assert ["ceph-volume", "lvm", "activate", "3", UUID] in run.calls
+    assert not home(3).exists()
+
+
+# Logical volumes
+
+
+def batch(run):
+    (argv,) = (argv for argv in run.calls if argv[0] == "ceph-volume")
+    return argv
+
+
+def test_ceph_volume_gets_all_devices_at_once(disks, run, storage):
+    answer = osd.make_on_lvm(LVM, run)
+    assert answer == "OSDs run on /dev/sdb, /dev/sdc"
+    assert batch(run) == [
+        *("ceph-volume", "lvm", "batch", "--bluestore", "--yes"),
+        *("/dev/sdb", "/dev/sdc"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"encrypt": True}, ["--dmcrypt"]),
+        ({"device_class": "ssd"}, ["--crush-device-class", "ssd"]),
+        ({"db_devices": ("/dev/nvme0",)}, ["--db-devices", "/dev/nvme0"]),
+    ],
+)
+def test_what_is_asked_for_reaches_ceph_volume(disks, run, storage, change, words):
+    osd.make_on_lvm(dataclasses.replace(LVM, **change), run)
+    assert " ".join(words) in " ".join(batch(run))
+
+
+def test_the_key_to_make_osds_is_cephs_alone_and_on_no_command_line(
+    disks, tree, run, storage
+):
+    osd.make_on_lvm(LVM, run)
+    keyring = files.DATA / "bootstrap-osd" / "ceph.keyring"
+    key, caps = storage.keys["client.bootstrap-osd"]
+    assert key in keyring.read_text()
+    assert caps == ("mon", "allow profile bootstrap-osd")
+    assert mode(keyring) == 0o600
+    assert tree.owner(keyring) == tree.CEPH
+    assert key not in repr(run.calls)
+
+
+def test_what_may_be_destroyed_is_before_ceph_volume_runs(disks, run, storage):
+    seen = []
+    disks.set("/dev/sdc", content="ext4")
+    run.knows("ceph-volume", effect=lambda argv: seen.append(disks.wiped("/dev/sdc")))
+    osd.make_on_lvm(LVM, run)
+    assert seen == [True]
+    assert not disks.wiped("/dev/sdb")
+
+
+@pytest.mark.parametrize("device", ["/dev/sdb", "/dev/sdc", "/dev/nvme0"])
+def test_one_device_that_changed_meanwhile_saves_all(disks, run, storage, device):
+    for path in ("/dev/sdb", "/dev/sdc", "/dev/nvme0"):
+        disks.set(path, content="ext4")
+    disks.set(device, content="ext4", busy="mounted on /srv")
+    with pytest.raises(ExecError, match=f"{device} is in use"):
+        osd.make_on_lvm(dataclasses.replace(LVM, db_devices=("/dev/nvme0",)), run)
+    assert untouched(disks, run, storage)
+
+
+def test_without_the_cluster_no_disk_is_wiped_for_ceph_volume(disks, run, storage):
+    storage.reachable = False
+    disks.set("/dev/sdb", content="ext4")
+    with pytest.raises(CephError, match="cannot connect"):
+        osd.make_on_lvm(LVM, run)
+    assert untouched(disks, run, storage)
