@@ -413,17 +413,3 @@ def test_the_cluster_comes_back_after_a_power_cut_of_all(lab: TestLab) -> None:
         list(pool.map(lab.start, NODES))
     wait_healthy(lab, 180)
     assert "there is nothing to do" in lab.run("node1", INIT).stdout
-
-
-@pytest.mark.slow
-def test_a_storage_cluster_on_ipv6(new_lab: NewLab) -> None:
-    lab = new_lab()
-    network = lab.run(
-        "node1",
-        "ip -6 -o address show scope global | awk '{print $4}' | head -n 1 | python3"
-        " -c 'import ipaddress; print(ipaddress.ip_interface(input()).network)'",
-    ).stdout.strip()
-    modify(lab, f"ceph:disk={DISK},public-network={network}")
-    lab.run("node1", INIT, timeout=400)
-    wait_healthy(lab)
-    assert "v2:[" in lab.run("node1", "ceph mon dump").stdout

@@ -234,7 +234,6 @@ class TestGuest:
         lab.run("node1", "gnt-instance remove -f guest9.lab.example")
 
 
-@pytest.mark.slow
 class TestNothingIsLeft:
     def test_after_down(self, name, release):
         before = host_network()
@@ -272,7 +271,6 @@ class TestNothingIsLeft:
         assert traces(name) == []
 
 
-@pytest.mark.slow
 def test_two_labs_side_by_side_do_not_see_each_other(new_lab):
     first, second = (new_lab("--nodes=1", "--no-cluster") for _ in range(2))
     for lab in (first, second):

@@ -130,7 +130,7 @@ def run_demo(args: argparse.Namespace) -> int:
 def run_check(args: argparse.Namespace) -> int:
     """Run all checks and tests on all releases."""
     releases = [RELEASES[args.release]] if args.release else list(RELEASES.values())
-    return check(releases, slow=args.all)
+    return check(releases)
 
 
 def keep_node(args: argparse.Namespace) -> int:
@@ -207,8 +207,6 @@ def _add_arguments(sub: argparse.ArgumentParser, command: Command) -> None:
             action="store_false",
             help="only nodes, no gnt-cluster init",
         )
-    if "check" in command.takes:
-        sub.add_argument("--all", action="store_true", help="slow tests, too")
     if "node" in command.takes:
         sub.add_argument("node", metavar="NODE")
     if "words" in command.takes:
