@@ -57,11 +57,15 @@ def _do_one(step: Step) -> Outcome:
     done, error = "", None
     try:
         done = _ACTIONS[type(step)](step)
-    except errors.Error as err:
-        error = str(err)
-    except OSError as err:
-        error = f"{err.strerror}: {err.filename}" if err.filename else str(err)
+    except (errors.Error, OSError) as err:
+        error = _words(err)
     return Outcome(step.name, time.monotonic() - began, done, error)
+
+
+def _words(err: errors.Error | OSError) -> str:
+    if isinstance(err, OSError) and err.filename:
+        return f"{err.strerror}: {err.filename}"
+    return str(err)
 
 
 _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
@@ -96,7 +100,7 @@ def _answer(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
                     f" node {rpc.PROTOCOL}: install the same version on all nodes"
                 )
             return wire.encode(function(sent))
-        except errors.Error as err:
-            raise backend.RPCFail(str(err)) from None
+        except (errors.Error, OSError) as err:
+            raise backend.RPCFail(_words(err)) from None
 
     return perspective
