@@ -609,6 +609,8 @@ class FakeRpc:
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = dict(names)
         self.sent: list[tuple[str, dict[str, Any]]] = []
+        #: How long the caller would have waited, in seconds, one per call.
+        self.limits: list[int] = []
         self._answers: dict[str, Callable[[str, Any], Any]] = {}
 
     def answers(self, name: str, function: Callable[[str, Any], Any]) -> None:
@@ -620,6 +622,7 @@ class FakeRpc:
 
     def _Call(self, definition: Any, nodes: list[str], arguments: Any) -> Any:
         name, prepare = definition[0], definition[5]
+        self.limits.append(definition[3])
         if name not in self._answers:
             raise UnknownCallError(f"no test said what the nodes answer to {name}")
         results = {}

@@ -1,5 +1,6 @@
 """A monitor: a store is a whole one or none, and one that is there is left alone."""
 
+import itertools
 import shutil
 import stat
 from pathlib import Path
@@ -28,7 +29,7 @@ class Made:
         self.times = 0
 
     def __call__(self, argv):
-        given = dict(zip(argv, argv[1:], strict=False))
+        given = dict(itertools.pairwise(argv))
         self.times += 1
         self.directory = Path(given["--mon-data"])
         self.empty = not list(self.directory.iterdir())

@@ -1,6 +1,7 @@
 """OSDs: made where they may be, never over what is in use, and nothing in vain."""
 
 import dataclasses
+import itertools
 import stat
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def test_it_is_registered_and_runs(disks, run, storage, systemd):
 def test_it_is_made_on_its_device_with_its_uuid(disks, run, storage):
     osd.make(MAKE, run)
     (argv,) = (argv for argv in run.calls if argv[0] == "ceph-osd")
-    given = dict(zip(argv, argv[1:], strict=False))
+    given = dict(itertools.pairwise(argv))
     assert (given["--id"], given["--osd-uuid"]) == ("0", UUID)
     assert (home(0) / "block").readlink() == Path("/dev/sdb")
     assert not (home(0) / "block.db").is_symlink()
@@ -226,7 +227,7 @@ def test_a_registration_that_came_to_nothing_is_taken_back(disks, run, storage):
 def test_an_osd_that_was_in_use_is_never_purged(disks, run, storage):
     storage.osd(UUID, new=False, up=False)
     disks.set("/dev/sdb", content="ext4")
-    with pytest.raises(ExecError, match="'ceph osd purge osd.0'"):
+    with pytest.raises(ExecError, match=r"'ceph osd purge osd\.0'"):
         osd.make(WITH_DB, run)
     assert [one.uuid for one in storage.osds.values()] == [UUID]
     assert untouched(disks, run, storage)

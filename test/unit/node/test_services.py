@@ -1,6 +1,5 @@
-"""systemd's units: daemons run now and after every boot, OSDs may open their devices."""
+"""systemd's units: daemons run at every boot, and OSDs may open their devices."""
 
-import os
 import stat
 
 import pytest
@@ -57,9 +56,9 @@ def test_systemd_reads_a_new_dropin(tree, run, systemd):
 
 def test_a_dropin_that_is_there_is_left_alone(tree, run, systemd):
     services.prepare_osds(run)
-    before = os.stat(services._OSD_DROPIN).st_ino
+    before = services._OSD_DROPIN.stat().st_ino
     services.prepare_osds(run)
-    assert os.stat(services._OSD_DROPIN).st_ino == before
+    assert services._OSD_DROPIN.stat().st_ino == before
     assert systemd.reloads == 1
 
 
