@@ -190,7 +190,7 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
     facts = node.facts
     seen: dict[str, str] = {}
     # The label of a device for metadata names its OSD, and no cluster.
-    own = {d.label.osd_uuid for d in facts.disks if d.label and _own(d, fsid)}
+    own = {d.label.osd_uuid for d in facts.disks if d.label and _own(node, d, fsid)}
     for device in facts.disks + facts.db_devices:
         if not device.real_path:
             yield f"{device.path} is missing"
@@ -202,7 +202,7 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
             )
             continue
         seen[device.real_path] = device.path
-        if _own(device, fsid) or (device.label and device.label.osd_uuid in own):
+        if _own(node, device, fsid) or (device.label and device.label.osd_uuid in own):
             continue
         if device.busy:
             yield f"{device.path} is in use: {device.busy}"
@@ -216,8 +216,13 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
     yield from _layout_refusals(node, params)
 
 
-def _own(device: Device, fsid: str | None) -> bool:
-    return device.label is not None and fsid is not None and device.label.fsid == fsid
+def _own(node: Node, device: Device, fsid: str | None) -> bool:
+    """Tell whether a device carries an OSD of ours, be it one that was only begun."""
+    if device.label is None or fsid is None:
+        return False
+    # BlueStore writes the OSD's UUID first, and the cluster's much later.
+    begun = osd_uuid(fsid, node.host, device.stable_path)
+    return device.label.fsid == fsid or device.label.osd_uuid == begun
 
 
 def uses_lvm(node: Node, params: StorageParameters) -> bool:
@@ -489,7 +494,7 @@ def _osds(
     blank: list[Device] = []
     for device in facts.disks:
         label = device.label
-        if label is not None and _own(device, fsid):
+        if label is not None and _own(node, device, fsid):
             osd = known.get(label.osd_uuid)
             if osd is not None and osd.up:
                 continue
@@ -532,7 +537,7 @@ def _osds(
                 params.device_class,
                 params.wipe
                 and any(
-                    one.content and not _own(one, fsid)
+                    one.content and not _own(node, one, fsid)
                     for one in (device, db_device)
                     if one is not None
                 ),

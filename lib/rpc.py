@@ -95,12 +95,16 @@ def decode_steps(data: Any) -> tuple[Step, ...]:
 
 
 def call(
-    runner: Any, call: Call[Answer], arguments: Mapping[str, Any]
+    runner: Any,
+    call: Call[Answer],
+    arguments: Mapping[str, Any],
+    limit: int | None = None,
 ) -> dict[str, Reply[Answer]]:
     """Call nodes in parallel through Ganeti's RPC runner.
 
     ``arguments`` maps each node's UUID to what it is sent (JSON values).  A node
     that cannot be reached or fails gives a reply with an error, never an exception.
+    ``limit`` is in seconds, where the call's own is too long.
     """
     if not arguments:
         return {}
@@ -110,7 +114,7 @@ def call(
         call.name,
         None,
         None,
-        call.timeout,
+        limit or call.timeout,
         [("arguments", None, "what each node is sent")],
         lambda node, sent: [PROTOCOL, sent[0][node]],
         None,

@@ -3,6 +3,9 @@
 A step is one dataclass, made by the planner, sent to one node and done there by
 the function that :mod:`ganeti_ceph.node.serve` has for it.  It is checked when it
 is made, thus also when it arrives at the node.
+
+A step's ``limit`` is how many seconds the job waits for it before it gives the node
+up: more than all that the node itself waits for in the step.
 """
 
 import dataclasses
@@ -40,6 +43,7 @@ class Configure:
     """Write ceph.conf and the administrator's key."""
 
     name: ClassVar[str] = "configure"
+    limit: ClassVar[int] = 60
     conf: ClusterConf
     #: CRUSH types above the host and their names, the outermost first.
     place: tuple[tuple[str, str], ...]
@@ -63,6 +67,7 @@ class MakeMon:
     """Make a monitor and start it; a half-made or stopped one is finished."""
 
     name: ClassVar[str] = "mon"
+    limit: ClassVar[int] = 240
     fsid: str
     id: str
     address: str
@@ -84,6 +89,7 @@ class Settle:
     """Wait for the quorum and set what holds for the whole cluster."""
 
     name: ClassVar[str] = "quorum"
+    limit: ClassVar[int] = 150
     mons: tuple[str, ...]
     #: Options for Ceph's own configuration database, in their order.
     settings: tuple[tuple[str, str], ...]
@@ -102,6 +108,7 @@ class MakeMgr:
     """Make a manager and start it; a half-made or stopped one is finished."""
 
     name: ClassVar[str] = "mgr"
+    limit: ClassVar[int] = 240
     id: str
 
     def __post_init__(self) -> None:
@@ -117,6 +124,7 @@ class MakeOsd:
     """Make a BlueStore OSD straight on a device and start it."""
 
     name: ClassVar[str] = "osd"
+    limit: ClassVar[int] = 360
     fsid: str
     osd_uuid: str
     device: str
@@ -148,6 +156,7 @@ class StartOsd:
     """Bring an OSD that its device already carries back into service."""
 
     name: ClassVar[str] = "osd-start"
+    limit: ClassVar[int] = 300
     fsid: str
     osd_id: int
     osd_uuid: str
@@ -170,6 +179,7 @@ class MakeLvmOsds:
     """Make OSDs on logical volumes with ceph-volume, which also starts them."""
 
     name: ClassVar[str] = "osd-lvm"
+    limit: ClassVar[int] = 590
     fsid: str
     devices: tuple[str, ...]
     db_devices: tuple[str, ...]
@@ -204,6 +214,7 @@ class MakePool:
     """Make the pool of the instances' disks, or finish a half-made one."""
 
     name: ClassVar[str] = "pool"
+    limit: ClassVar[int] = 300
     pool: str
     size: int
     min_size: int
@@ -230,6 +241,7 @@ class AwaitHealth:
     """Wait until Ceph finds its cluster healthy."""
 
     name: ClassVar[str] = "health"
+    limit: ClassVar[int] = 180
     #: Seconds.
     timeout: int
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rados
+import rbd
 from ganeti import constants, objects
 from ganeti import errors as ganeti_errors
 
@@ -344,6 +345,8 @@ class FakeCeph:
         self.keys: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.modules_off: set[str] = set()
         self.checks: dict[str, dict[str, Any]] = {}
+        #: By pool and name.
+        self.images: dict[str, dict[str, FakeImage]] = {}
         self.unclean = 0
         self.reachable = True
         #: (prefix, arguments) of all commands, and how often somebody connected.
@@ -587,8 +590,123 @@ class FakeRados:
         assert self.connected, "a command over no connection"
         return self._cluster.mon_command(request, data)
 
+    def open_ioctx(self, pool: str) -> "FakePoolHandle":
+        assert self.connected, "a pool over no connection"
+        if pool not in self._cluster.images:
+            raise rados.ObjectNotFound(f"error opening pool {pool!r}", 2)
+        return FakePoolHandle(self._cluster.images[pool])
+
     def shutdown(self) -> None:
         self.connected = False
+
+
+# Images
+
+
+class FakeImage:
+    """An image that keeps its content."""
+
+    def __init__(self, size: int = 0, content: bytes = b"") -> None:
+        self.data = bytearray(content.ljust(size, b"\0"))
+        #: Addresses of those who have it open to write.
+        self.watchers: list[str] = []
+        self.snapshots = 0
+        #: (offset, length) of what was written, and of what was zeroed.
+        self.written: list[tuple[int, int]] = []
+        self.zeroed: list[tuple[int, int]] = []
+        #: What opening it fails with.
+        self.broken: Exception | None = None
+
+
+class FakePoolHandle:
+    """An open pool."""
+
+    def __init__(self, images: dict[str, FakeImage]) -> None:
+        self.images = images
+
+    def __enter__(self) -> "FakePoolHandle":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+
+class FakeRbd:
+    """Takes the place of ``rbd.RBD``."""
+
+    def create(
+        self, pool: FakePoolHandle, name: str, size: int, old_format: bool = True
+    ) -> None:
+        assert not old_format
+        if name in pool.images:
+            raise rbd.ImageExists(f"error creating {name!r}", 17)
+        pool.images[name] = FakeImage(size)
+
+    def remove(self, pool: FakePoolHandle, name: str) -> None:
+        if name not in pool.images:
+            raise rbd.ImageNotFound(f"error removing {name!r}", 2)
+        image = pool.images[name]
+        if image.snapshots:
+            raise rbd.ImageHasSnapshots(f"error removing {name!r}", 39)
+        if image.watchers:
+            raise rbd.ImageBusy(f"error removing {name!r}", 16)
+        del pool.images[name]
+
+
+class FakeOpenImage:
+    """Takes the place of ``rbd.Image``."""
+
+    def __init__(
+        self, pool: FakePoolHandle, name: str, read_only: bool = False
+    ) -> None:
+        if name not in pool.images:
+            raise rbd.ImageNotFound(f"error opening image {name!r}", 2)
+        self._image = pool.images[name]
+        if self._image.broken:
+            raise self._image.broken
+        self._read_only = read_only
+
+    def __enter__(self) -> "FakeOpenImage":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def size(self) -> int:
+        return len(self._image.data)
+
+    def watchers_list(self) -> list[dict[str, Any]]:
+        return [{"addr": one, "id": 1, "cookie": 2} for one in self._image.watchers]
+
+    def read(self, offset: int, length: int) -> bytes:
+        assert offset + length <= self.size()
+        return bytes(self._image.data[offset : offset + length])
+
+    def resize(self, size: int) -> None:
+        self._may_write()
+        del self._image.data[size:]
+        self._image.data.extend(bytes(size - self.size()))
+
+    def write(self, data: bytes, offset: int) -> None:
+        self._put(data, offset)
+        self._image.written.append((offset, len(data)))
+
+    def write_zeroes(self, offset: int, length: int) -> None:
+        self._put(bytes(length), offset)
+        self._image.zeroed.append((offset, length))
+
+    def flush(self) -> None:
+        self._may_write()
+
+    def _put(self, data: bytes, offset: int) -> None:
+        self._may_write()
+        if offset + len(data) > self.size():
+            raise rbd.InvalidArgument("error writing", 22)
+        self._image.data[offset : offset + len(data)] = data
+
+    def _may_write(self) -> None:
+        if self._read_only:
+            raise rbd.ReadOnlyImage("error writing", 30)
 
 
 # Ganeti's RPC

@@ -113,6 +113,7 @@ def run_stages(
             unit.rpc,
             rpc.DO,
             {uuid: rpc.encode_steps(steps) for uuid, steps in stage.steps},
+            max(step.limit for _, steps in stage.steps for step in steps),
         )
         failures = []
         for uuid, steps in stage.steps:

@@ -56,7 +56,7 @@ def make(step: MakeOsd, run: Runner) -> str:
                 *("--osd-objectstore", "bluestore", "--no-mon-config"),
                 *("--setuser", "ceph", "--setgroup", "ceph"),
             ],
-            timeout=300,
+            timeout=180,
         )
         prepared.result()
     services.start("osd", str(osd_id), run)

@@ -32,7 +32,7 @@ class _Reload:
                 # What began after we asked has seen what we wrote before.
                 return
             self._begun += 1
-            run(["systemctl", "daemon-reload"], timeout=120)
+            run(["systemctl", "daemon-reload"])
 
 
 _reload = _Reload()
@@ -53,10 +53,10 @@ def start(kind: str, daemon_id: str, run: Runner) -> None:
     targets = (f"ceph-{kind}.target", "ceph.target")
     enable = ["systemctl", "--no-reload", "enable", "--now", unit, *targets]
     try:
-        run(enable, timeout=120)
+        run(enable, timeout=90)
     except ExecError:
         run(["systemctl", "reset-failed", unit], ok=(0, 1, 5))
-        run(enable, timeout=120)
+        run(enable, timeout=90)
     # The targets are to know the unit.  That takes systemd long, so the daemon, for
     # which others wait, goes first.
     _reload(run)

@@ -5,12 +5,12 @@ without storage, faults half-way, the finished cluster and its reboots.
 """
 
 import re
-import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import NewLab, TestLab
+from conftest import NewLab, Result, TestLab
 
 DISK = "/dev/disk/by-id/lab-disk-1"
 OTHER_DISK = "/dev/disk/by-id/lab-disk-2"
@@ -296,21 +296,31 @@ def test_a_mon_that_does_not_start_ends_in_an_error_that_says_what_to_do(
     assert tags.startswith("ceph:storage:initialising:")
 
 
+def while_an_osd_is_made(lab: TestLab, harm: Callable[[], object]) -> Result:
+    """Run init, and do some harm while node3 makes an OSD."""
+
+    def wait_and_harm() -> None:
+        lab.run(
+            "node3",
+            "for i in $(seq 600); do pgrep -f 'ceph-osd .*--mkf[s]' && exit;"
+            " sleep 0.05; done; exit 1",
+            timeout=90,
+        )
+        harm()
+
+    with ThreadPoolExecutor() as pool:
+        harmed = pool.submit(wait_and_harm)
+        done = lab.run("node1", INIT, check=False, timeout=400)
+        harmed.result()
+    return done
+
+
 def test_a_node_daemon_killed_half_way_is_told_of(lab: TestLab) -> None:
     """The mons are made in this run; the node daemon dies while OSDs are."""
 
-    def kill_when_osds_begin() -> None:
-        lab.run(
-            "node3",
-            "for i in $(seq 600); do pgrep -f 'ceph-osd .*--mkf[s]' && break;"
-            " sleep 0.05; done; pkill -9 -f ganeti-node[d]",
-            timeout=90,
-        )
-
-    killer = threading.Thread(target=kill_when_osds_begin)
-    killer.start()
-    done = lab.run("node1", INIT, check=False, timeout=400)
-    killer.join()
+    done = while_an_osd_is_made(
+        lab, lambda: lab.run("node3", "pkill -9 -f ganeti-node[d]")
+    )
     lab.run(
         "node3",
         "systemctl reset-failed; systemctl restart ganeti-noded || systemctl restart"
@@ -318,6 +328,16 @@ def test_a_node_daemon_killed_half_way_is_told_of(lab: TestLab) -> None:
     )
     assert done.returncode == 1, done.stdout
     assert "node3.lab.example" in done.stderr
+    assert "go on from here" in done.stderr
+
+
+def test_a_node_that_vanishes_half_way_is_told_of(lab: TestLab) -> None:
+    """Its power fails while its OSD, which was never finished, is made anew."""
+    done = while_an_osd_is_made(lab, lambda: lab.kill("node3"))
+    lab.start("node3")
+    assert done.returncode == 1, done.stdout
+    assert "node3.lab.example: osd: " in done.stderr
+    assert "node2" not in done.stderr
     assert "go on from here" in done.stderr
 
 

@@ -731,6 +731,32 @@ def test_an_osd_that_was_not_finished_is_made_again_without_wiping():
     assert not step.wipe
 
 
+def just_begun(node, device):
+    """Return the label that an OSD leaves whose making was cut short early."""
+    begun = plan.osd_uuid(FSID, node, device.stable_path)
+    return make_label("", osd_uuid=begun, osd_id=None, complete=False)
+
+
+def test_an_osd_that_was_only_just_begun_is_made_again_without_wiping():
+    device = make_device(content="the metadata of an OSD")
+    device = dataclasses.replace(device, label=just_begun("node1", device))
+    node = make_node(conf=conf_text(), disks=(device,))
+    others = [make_node(name, conf=conf_text()) for name in ("node2", "node3")]
+    assert refused([node, *others], fsid=FSID) == []
+    (step,) = steps_of(planned([node], with_params(wipe=True)), MakeOsd)
+    assert step.osd_uuid == device.label.osd_uuid
+    assert not step.wipe
+
+
+def test_what_another_node_began_is_not_ours_to_make_again():
+    device = make_device(content="the metadata of an OSD")
+    device = dataclasses.replace(device, label=just_begun("node2", device))
+    node = make_node(conf=conf_text(), disks=(device,))
+    others = [make_node(name, conf=conf_text()) for name in ("node2", "node3")]
+    (message,) = refused([node, *others], fsid=FSID)
+    assert "wipe=yes" in message
+
+
 def test_an_osd_has_the_same_uuid_whenever_it_is_planned():
     first, second = (
         [step.osd_uuid for step in steps_of(planned(nodes_of(3)), MakeOsd)]

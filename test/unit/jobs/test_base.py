@@ -119,6 +119,15 @@ def stages():
     return Run()
 
 
+def test_a_node_is_waited_for_as_long_as_its_longest_step_may_take(stages):
+    stages()
+    assert stages.rpc.limits == [
+        Configure.limit,
+        MakeMon.limit,
+        max(MakeMgr.limit, AwaitHealth.limit),
+    ]
+
+
 def test_each_stage_and_what_each_node_did_is_told(stages):
     stages()
     assert stages.feedback[0] == "* configuration"
