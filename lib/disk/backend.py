@@ -29,6 +29,12 @@ def remove(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     return wrapped(*args, **kwargs)
 
 
+def shutdown(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Do nothing, not even look: it must work without the storage cluster, too."""
+    (disk,) = args
+    return None if is_userspace(disk) else wrapped(*args, **kwargs)
+
+
 def wipe(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
     """Write the zeroes through librbd."""
     disk, offset, size = args

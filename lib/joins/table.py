@@ -113,6 +113,14 @@ JOINS: tuple[Join, ...] = (
     ),
     Join(
         "ganeti.backend",
+        "BlockdevShutdown",
+        Kind.WRAP,
+        ("disk",),
+        "ganeti_ceph.disk.backend:shutdown",
+        "an instance stops while the storage cluster does not answer",
+    ),
+    Join(
+        "ganeti.backend",
         "BlockdevWipe",
         Kind.WRAP,
         ("disk, offset, size",),

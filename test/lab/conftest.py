@@ -1,4 +1,4 @@
-"""Labs for the tests: pytest test/lab --release=trixie [--all], as root."""
+"""Labs for the tests: pytest test/lab --release=trixie, as root."""
 
 import os
 import shlex
@@ -108,18 +108,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--use", metavar="NAME", help="a lab that is up, instead of new ones"
     )
-    parser.addoption("--all", action="store_true", help="slow tests, too")
-
-
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    if config.getoption("--all"):
-        return
-    skip = pytest.mark.skip(reason="slow: runs only with --all")
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -144,6 +132,18 @@ def lab(release: str, request: pytest.FixtureRequest) -> Iterator[TestLab]:
         yield TestLab(used, release)
         return
     yield from _lab(f"test-{release}-{os.getpid()}", release)
+
+
+@pytest.fixture(scope="session")
+def storage(lab: TestLab) -> TestLab:
+    """The lab for all tests together, with a storage cluster on its nodes."""
+    made = "gnt-group list-tags default | grep -q '^ceph:storage:ready:'"
+    if lab.run("node1", made, check=False).returncode != 0:
+        disk = "/dev/disk/by-id/lab-disk-1"
+        lab.run("node1", f"gnt-cluster modify -S ceph:disk={disk}")
+        init = "gnt-storage init-distributed-storage -s ceph default"
+        lab.run("node1", init, timeout=400)
+    return lab
 
 
 @pytest.fixture(scope="module")

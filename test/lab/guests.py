@@ -1,0 +1,108 @@
+"""Instances of the lab's guest, and what is true of their disks."""
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conftest import TOOL, Result, TestLab
+
+_INSIDE = Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
+_PYTHON = ("/usr/bin/python3", "-c", _INSIDE)
+_RUN = "/var/run/ganeti/kvm-hypervisor"
+
+
+def look(lab: TestLab, node: str, *words: str) -> Any:
+    """Run a command of inside.py in a node and return its answer."""
+    return json.loads(lab.run(node, [*_PYTHON, *words]).stdout)
+
+
+@contextlib.contextmanager
+def hold(lab: TestLab, node: str, image: str, pool: str = "rbd") -> Iterator[None]:
+    """Have an image open in a node."""
+    words = ["run", "--name", lab.name, node, "--", *_PYTHON, "hold", pool, image]
+    with subprocess.Popen(
+        [str(TOOL), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdin and holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        yield
+        holder.stdin.close()
+        holder.wait()
+    assert holder.returncode == 0, "it lost the image"
+
+
+def images(lab: TestLab, pool: str = "rbd") -> dict[str, int]:
+    """Return a pool's images and their sizes in mebibytes."""
+    found: dict[str, int] = look(lab, "node1", "images", pool)
+    return found
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a guest has on a disk: of which boot, how far, and how sound."""
+
+    disk: str
+    beat: int
+    verdict: str
+    #: How many blocks of data it wrote, and how many of them are as they were.
+    blocks: int
+    whole: int
+
+
+@dataclass(frozen=True)
+class Guest:
+    """An instance of the lab's guest with disks in the storage cluster."""
+
+    lab: TestLab
+    name: str
+    pool: str = "rbd"
+
+    def gnt(
+        self, command: str, *after: str, check: bool = True, timeout: float = 240
+    ) -> Result:
+        """Run gnt-instance: a command with its options, the name, what comes after."""
+        words = ["gnt-instance", *command.split(), self.name, *after]
+        return self.lab.run("node1", words, check=check, timeout=timeout)
+
+    def node(self) -> str:
+        """Return the node that it is on."""
+        shown = self.gnt("list --no-headers -o pnode").stdout
+        return shown.strip().partition(".")[0]
+
+    def images(self) -> list[str]:
+        """Return its disks' images, in the disks' order."""
+        found: list[str] = look(self.lab, "node1", "disks", self.name)
+        return found
+
+    def written(self, boot: int, beat: int = 0, disk: int = 0) -> Written:
+        """Return what it has on a disk, once it is of this boot and after this beat."""
+        words = [self.pool, self.images()[disk], str(boot), str(beat), "90"]
+        return Written(**look(self.lab, "node1", "written", *words))
+
+    def watchers(self, disk: int = 0) -> list[str]:
+        """Return the addresses of those who have a disk open."""
+        found: list[str] = look(
+            self.lab, "node1", "watchers", self.pool, self.images()[disk]
+        )
+        return found
+
+    def arguments(self) -> list[str]:
+        """Return the command line of its QEMU."""
+        line = f"cat /proc/$(cat {_RUN}/pid/{self.name})/cmdline"
+        return self.lab.run(self.node(), line).stdout.split("\0")
+
+    def runtime(self) -> str:
+        """Return what Ganeti keeps of how it was started."""
+        return self.lab.run(
+            self.node(), ["cat", f"{_RUN}/conf/{self.name}.runtime"]
+        ).stdout
+
+    def block_devices(self) -> list[Any]:
+        """Return what QEMU says of its disks, one after the other."""
+        socket = f"{_RUN}/ctrl/{self.name}.qmp"
+        found = look(self.lab, self.node(), "query", socket, "query-block")
+        return [one["inserted"]["image"] for one in found if "inserted" in one]

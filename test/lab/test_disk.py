@@ -1,0 +1,293 @@
+"""Disks in userspace access: all that an instance does, and nothing is ever mapped.
+
+The tests of this file build on each other, in their order: one guest lives through
+them, counts how often it has booted and checks at each boot what it wrote before.
+In all of this time every node has a "rbd" program that only takes notes.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import Result, TestLab
+from guests import Guest, hold, images
+
+NODES = ("node1", "node2", "node3")
+RBD = "/usr/bin/rbd"
+NOTES = "/root/rbd-was-run"
+#: Seconds that a job may take where the storage cluster does not answer.
+BOUND = 60
+
+ADD = "add -t rbd -o lab-guest -B memory=128M -n node1"
+
+
+@pytest.fixture(scope="module")
+def no_rbd(storage: TestLab) -> Iterator[TestLab]:
+    """A lab with storage, whose rbd program does nothing but to note that it was run.
+
+    So stock Ganeti cannot map an image, whatever kernel the nodes have.
+    """
+    note = f'#!/bin/sh\necho "$0 $*" >> {NOTES}\nexit 1\n'
+    hide = f"test -e {RBD}.aside || mv {RBD} {RBD}.aside; cat > {RBD}; chmod +x {RBD}"
+    for node in NODES:
+        storage.run(node, f"rm -f {NOTES}; {hide}", stdin=note)
+    yield storage
+    for node in NODES:
+        storage.run(node, f"mv {RBD}.aside {RBD}")
+
+
+@pytest.fixture(scope="module")
+def guest(no_rbd: TestLab) -> Iterator[Guest]:
+    """A running guest with one disk."""
+    guest = Guest(no_rbd, "guest1.lab.example")
+    guest.gnt(f"{ADD} --disk 0:size=1G")
+    yield guest
+    guest.gnt("remove -f --shutdown-timeout=0", check=False)
+
+
+@pytest.fixture(scope="module")
+def second(guest: Guest) -> Iterator[Guest]:
+    """Another guest, with two disks."""
+    second = Guest(guest.lab, "guest2.lab.example")
+    second.gnt(f"{ADD} --disk 0:size=1G --disk 1:size=2G")
+    yield second
+    second.gnt("remove -f", check=False)
+
+
+def address(lab: TestLab, node: str) -> str:
+    listed = lab.run("node1", f"gnt-node list --no-headers -o pip {node}")
+    return listed.stdout.strip()
+
+
+def alone_at(guest: Guest, node: str) -> None:
+    """Check that a guest's QEMU on this node is all that has its disk open."""
+    assert guest.node() == node
+    assert guest.watchers() == [address(guest.lab, node)]
+
+
+def refused(done: Result) -> str:
+    """Return what a command that had to fail said, without the wrapping of lines."""
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "Traceback" not in said
+    return said
+
+
+def hotplug(lab: TestLab) -> str:
+    """Return the command that changes the devices of a running instance."""
+    return "modify" if lab.release != "bookworm" else "modify --hotplug"
+
+
+def test_a_new_guest_writes_to_an_image_that_its_qemu_opens(guest: Guest) -> None:
+    wrote = guest.written(boot=1)
+
+    assert wrote.verdict == "FIRST"
+    assert wrote.whole == wrote.blocks == 16
+    (image,) = guest.images()
+    assert images(guest.lab) == {image: 1024}
+    alone_at(guest, "node1")
+
+
+def test_qemu_gets_the_uri_that_the_block_device_made(guest: Guest) -> None:
+    (image,) = guest.images()
+    assert f'"rbd:rbd/{image}"' in guest.runtime()
+    command = [word for word in guest.arguments() if image in word]
+    assert len(command) == 1
+    if guest.lab.release == "bookworm":
+        assert f"file=rbd:rbd/{image}," in command[0]
+    else:
+        assert f",file.driver=rbd,file.pool=rbd,file.image={image}," in command[0]
+    (opened,) = guest.block_devices()
+    assert opened["virtual-size"] == 2**30
+    for part in ('"driver": "rbd"', '"pool": "rbd"', f'"image": "{image}"'):
+        assert part in opened["filename"]
+
+
+def test_info_shows_the_access_mode(guest: Guest) -> None:
+    for options in ("", " --static"):
+        shown = guest.gnt(f"info{options}").stdout
+        assert re.search(r"^      access: userspace$", shown, re.MULTILINE)
+    # Only what is configured: nothing may be mapped for the answer.
+    guest.lab.run("node1", "gnt-cluster modify -D rbd:access=kernelspace")
+    try:
+        shown = guest.gnt("info --static").stdout
+    finally:
+        guest.lab.run("node1", "gnt-cluster modify -D rbd:access=userspace")
+    assert re.search(r"^      access: kernelspace$", shown, re.MULTILINE)
+
+
+def test_a_running_guest_sees_that_its_disk_has_grown(guest: Guest) -> None:
+    line = "lab-console guest1 'disks: vda=1280MiB' 60"
+    with ThreadPoolExecutor() as pool:
+        heard = pool.submit(guest.lab.run, "node1", line)
+        guest.gnt("grow-disk", "0", "256M")
+        heard.result()
+
+    assert guest.block_devices()[0]["virtual-size"] == 1280 * 2**20
+    assert images(guest.lab) == {guest.images()[0]: 1280}
+    assert "size 1.2G" in guest.gnt("info --static").stdout
+
+
+def test_a_disk_is_added_to_a_running_guest(guest: Guest) -> None:
+    done = guest.gnt(f"{hotplug(guest.lab)} --disk add:size=1G")
+
+    assert "hotplug:done" in done.stdout
+    wrote = guest.written(boot=1, disk=1)
+    assert wrote.disk == "vdb"
+    added = guest.images()[1]
+    assert f'"rbd:rbd/{added}"' in guest.runtime()
+    assert added in guest.block_devices()[1]["filename"]
+    assert guest.gnt("info").stdout.count(" access: userspace\n") == 2
+
+
+def test_a_live_migrated_guest_runs_on_with_all_its_disks(guest: Guest) -> None:
+    before = guest.written(boot=1)
+
+    guest.gnt("migrate -f -n node2")
+
+    for disk in (0, 1):
+        after = guest.written(boot=1, beat=before.beat + 2, disk=disk)
+    after = guest.written(boot=1)
+    assert after.whole == after.blocks == before.blocks
+    alone_at(guest, "node2")
+    assert any("virtual-size" in one for one in guest.block_devices())
+
+
+def test_a_disk_is_removed_from_a_running_guest(guest: Guest) -> None:
+    kept, removed = guest.images()
+
+    done = guest.gnt(f"{hotplug(guest.lab)} --disk 1:remove")
+
+    assert "hotplug:done" in done.stdout
+    assert removed not in done.stdout, "nothing to say of a removal that worked"
+    assert list(images(guest.lab)) == [kept]
+    assert len(guest.block_devices()) == 1
+    guest.written(boot=1, beat=guest.written(boot=1).beat)
+
+
+def test_a_guest_that_failed_over_finds_what_it_wrote(guest: Guest) -> None:
+    guest.gnt("failover -f -n node3")
+
+    assert guest.written(boot=2).verdict == "OK"
+    alone_at(guest, "node3")
+
+
+@pytest.mark.parametrize(("kind", "boot"), [("soft", 3), ("hard", 4)])
+def test_a_rebooted_guest_finds_what_it_wrote(
+    guest: Guest, kind: str, boot: int
+) -> None:
+    guest.gnt(f"reboot -t {kind}")
+
+    assert guest.written(boot=boot).verdict == "OK"
+    alone_at(guest, "node3")
+
+
+def test_a_guest_started_on_another_node_finds_what_it_wrote(guest: Guest) -> None:
+    guest.gnt("shutdown")
+    assert guest.watchers() == []
+    guest.gnt("grow-disk", "0", "768M")
+    guest.gnt("failover -f -n node1")
+    assert guest.watchers() == []
+    guest.gnt("startup")
+
+    assert guest.written(boot=5).verdict == "OK"
+    assert guest.block_devices()[0]["virtual-size"] == 2**31
+    alone_at(guest, "node1")
+
+
+def test_a_second_guest_has_images_of_its_own(guest: Guest, second: Guest) -> None:
+    assert second.written(boot=1).verdict == "FIRST"
+    assert second.written(boot=1, disk=1).disk == "vdb"
+    mine, theirs = guest.images(), second.images()
+    sizes = dict(zip([*mine, *theirs], [2048, 1024, 2048], strict=True))
+    assert images(guest.lab) == sizes
+    guest.written(boot=5, beat=guest.written(boot=5).beat)
+    second.gnt("shutdown")
+
+
+def test_verify_looks_at_running_and_stopped_guests(
+    guest: Guest, second: Guest
+) -> None:
+    done = guest.lab.run("node1", "gnt-cluster verify", check=False)
+    found = [line for line in done.stdout.splitlines() if "guest" in line]
+    assert found == []
+    assert second.watchers() == []
+
+
+def test_an_image_that_something_has_open_is_not_removed(
+    guest: Guest, second: Guest
+) -> None:
+    held, _ = second.images()
+    with hold(second.lab, "node3", held):
+        said = refused(second.gnt("remove -f", check=False))
+
+        at = address(second.lab, "node3")
+        assert f"the image rbd/{held} is in use at {at}; stop what has it" in said
+        assert held in images(second.lab)
+        assert second.gnt("list --no-headers -o status").stdout == "ADMIN_down\n"
+
+    second.gnt("remove -f")
+    assert list(images(guest.lab)) == guest.images()
+
+
+def test_a_dead_storage_cluster_is_one_clear_error_in_bounded_time(
+    guest: Guest,
+) -> None:
+    lab = guest.lab
+    with ThreadPoolExecutor() as pool:
+        stop = "systemctl stop 'ceph-mon@*'"
+        list(pool.map(lambda node: lab.run(node, stop), NODES))
+        try:
+            guest.gnt("shutdown")
+            begun = time.monotonic()
+            failing = [pool.submit(start, guest), pool.submit(add_third, lab)]
+            said = [refused(one.result()) for one in failing]
+            took = time.monotonic() - begun
+        finally:
+            start_mon = "systemctl start ceph-mon@$(hostname -s)"
+            list(pool.map(lambda node: lab.run(node, start_mon), NODES))
+    for text in said:
+        assert text.count("cannot connect to the storage cluster") == 1, text
+    assert took < BOUND
+    lab.run("node1", "ceph --connect-timeout=60 mon stat")
+
+
+def test_a_missing_pool_is_one_clear_error(guest: Guest) -> None:
+    lab, before = guest.lab, images(guest.lab)
+    lab.run("node1", "gnt-cluster modify -D rbd:pool=nosuch")
+    try:
+        said = [refused(start(guest)), refused(add_third(lab))]
+    finally:
+        lab.run("node1", "gnt-cluster modify -D rbd:pool=rbd")
+    for text in said:
+        assert text.count("the storage cluster has no pool nosuch;") == 1, text
+    assert images(lab) == before
+    listed = lab.run("node1", "gnt-instance list --no-headers -o name").stdout.split()
+    assert listed == [guest.name]
+
+    guest.gnt("startup")
+    assert guest.written(boot=6).verdict == "OK"
+
+
+def start(guest: Guest) -> Result:
+    return guest.gnt("startup", check=False)
+
+
+def add_third(lab: TestLab) -> Result:
+    third = Guest(lab, "guest3.lab.example")
+    return third.gnt(f"{ADD} --disk 0:size=1G", check=False)
+
+
+def test_a_removed_guest_leaves_no_image(guest: Guest) -> None:
+    guest.gnt("remove -f --shutdown-timeout=0")
+    assert images(guest.lab) == {}
+
+
+def test_no_image_was_ever_mapped(guest: Guest) -> None:
+    for node in NODES:
+        ran = guest.lab.run(node, f"cat {NOTES}", check=False).stdout
+        assert ran == "", f"on {node} something ran rbd"
+        mapped = "find /dev -name 'rbd*'; ls /sys/bus/rbd/devices 2>/dev/null; true"
+        assert guest.lab.run(node, mapped).stdout == ""
