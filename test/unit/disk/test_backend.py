@@ -1,0 +1,219 @@
+"""The node daemon and disks without a path: wiped and written, never as a file."""
+
+import email.message
+import io
+import urllib.error
+
+import pytest
+from fakes import FakeImage
+from ganeti import backend as stock
+
+from ganeti_ceph.disk import backend
+
+MIB = 2**20
+NAME = "web.rbd.disk0"
+URL = "http://images.example.org/debian.raw"
+
+
+@pytest.fixture
+def image(ganeti, images):
+    """The image of the disk, full of data."""
+    images[NAME] = FakeImage(content=b"x" * (8 * MIB))
+    return images[NAME]
+
+
+def call(function, *arguments):
+    """Call with Ganeti's function around; tell whether that one was called."""
+    called = []
+
+    def wrapped(*given):
+        called.append(given)
+
+    function(wrapped, None, arguments, {})
+    assert called in ([], [arguments])
+    return bool(called)
+
+
+def failure(function, *arguments):
+    with pytest.raises(stock.RPCFail) as caught:
+        call(function, *arguments)
+    return str(caught.value)
+
+
+# Removing
+
+
+def test_a_disk_is_removed_as_ganeti_does(image, disk):
+    assert call(backend.remove, disk)
+
+
+def test_a_disk_that_is_gone_is_removed_as_ganeti_does(ganeti, disk):
+    assert call(backend.remove, disk)
+
+
+def test_a_disk_is_not_taken_for_gone_while_the_cluster_is(image, disk, ganeti):
+    ganeti.storage.reachable = False
+    text = failure(backend.remove, disk)
+    assert text.startswith("cannot remove disk/0: cannot connect")
+
+
+def test_a_disk_whose_pool_is_missing_is_not_taken_for_gone(ganeti, disk):
+    ganeti.storage.images.clear()
+    assert "no pool vms" in failure(backend.remove, disk)
+
+
+def test_the_removal_of_other_disks_asks_no_cluster(ganeti, disk_of):
+    ganeti.storage.reachable = False
+    assert call(backend.remove, disk_of("kernelspace"))
+
+
+def test_ganeti_removes_an_image(image, images, disk):
+    stock.BlockdevRemove(disk)
+    assert images == {}
+
+
+def test_ganeti_says_who_has_an_image_open(image, images, disk, monkeypatch):
+    # It tries for half a minute, in which a crashed client is forgotten.
+    monkeypatch.setattr(stock.constants, "DISK_REMOVE_RETRY_TIMEOUT", 0)
+    image.watchers = ["192.0.2.7:0/1"]
+    with pytest.raises(stock.RPCFail, match=r"in use at 192\.0\.2\.7"):
+        stock.BlockdevRemove(disk)
+    assert NAME in images
+
+
+# Wiping
+
+
+def test_a_part_is_wiped_and_not_by_ganeti(image, disk):
+    assert not call(backend.wipe, disk, 2, 3)
+    assert image.data.count(0) == 3 * MIB
+    assert (image.data[2 * MIB - 1], image.data[2 * MIB]) == (120, 0)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "good"),
+    [
+        (0, 8, True),
+        (8, 0, True),
+        (0, 9, False),
+        (8, 1, False),
+        (-1, 2, False),
+        (2, -1, False),
+    ],
+)
+def test_only_what_is_within_the_disk_is_wiped(image, disk, offset, size, good):
+    if good:
+        call(backend.wipe, disk, offset, size)
+    else:
+        assert "not within the disk" in failure(backend.wipe, disk, offset, size)
+        assert image.data == b"x" * (8 * MIB)
+
+
+def test_a_missing_image_is_not_wiped(ganeti, disk):
+    assert failure(backend.wipe, disk, 0, 1) == (
+        "cannot wipe disk/0: its image is missing"
+    )
+
+
+def test_other_disks_are_wiped_by_ganeti(ganeti, disk_of):
+    assert call(backend.wipe, disk_of("kernelspace"), 0, 1)
+
+
+# Writing
+
+
+def test_a_file_is_written_to_the_disk(image, disk, tmp_path):
+    (tmp_path / "image").write_bytes(b"abc")
+    assert not call(backend.dump, disk, str(tmp_path / "image"), 8)
+    assert image.data[:4] == b"abcx"
+
+
+def test_a_file_that_is_missing_is_named(image, disk):
+    text = failure(backend.dump, disk, "/nowhere/image", 8)
+    assert text.startswith("cannot write /nowhere/image to disk/0: ")
+
+
+@pytest.mark.parametrize(("size", "good"), [(8, True), (9, False), (-1, False)])
+def test_no_more_than_the_disk_holds_is_promised(image, disk, tmp_path, size, good):
+    (tmp_path / "image").write_bytes(b"abc")
+    arguments = (disk, str(tmp_path / "image"), size)
+    if good:
+        call(backend.dump, *arguments)
+    else:
+        assert "not within the disk" in failure(backend.dump, *arguments)
+        assert image.written == []
+
+
+def test_a_file_that_does_not_fit_is_refused(image, disk, tmp_path):
+    (tmp_path / "image").write_bytes(b"y" * (8 * MIB + 1))
+    assert "take a larger disk" in failure(
+        backend.dump, disk, str(tmp_path / "image"), 8
+    )
+
+
+def test_a_missing_image_is_not_written(ganeti, disk, tmp_path):
+    assert "its image is missing" in failure(backend.dump, disk, str(tmp_path), 8)
+
+
+def test_other_disks_are_written_by_ganeti(ganeti, disk_of):
+    assert call(backend.dump, disk_of("kernelspace"), "/image", 8)
+
+
+class Answer(io.BytesIO):
+    """What a server answers."""
+
+    def __init__(self, content, **headers):
+        super().__init__(content)
+        self.headers = email.message.Message()
+        for name, value in headers.items():
+            self.headers[name.replace("_", "-")] = value
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Say what the server of a disk's image answers."""
+
+    def answers(answer):
+        def urlopen(url, timeout):
+            assert (url, timeout > 0) == (URL, True)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(backend.urllib.request, "urlopen", urlopen)
+
+    return answers
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content_Length": "3"}])
+def test_what_a_url_names_is_written_to_the_disk(image, disk, server, headers):
+    server(Answer(b"abc", **headers))
+    assert not call(backend.dump, disk, URL, 8)
+    assert image.data[:4] == b"abcx"
+
+
+@pytest.mark.parametrize("promised", ["2", "4"])
+def test_a_download_that_is_not_whole_is_a_failure(image, disk, server, promised):
+    server(Answer(b"abc", Content_Length=promised))
+    assert f"ended after 3 of {promised} bytes" in failure(backend.dump, disk, URL, 8)
+
+
+@pytest.mark.parametrize(
+    "error", [urllib.error.URLError("no route"), TimeoutError("timed out")]
+)
+def test_a_server_that_does_not_answer_is_a_failure(image, disk, server, error):
+    server(error)
+    assert failure(backend.dump, disk, URL, 8).startswith(f"cannot write {URL}")
+
+
+# No path
+
+
+@pytest.mark.parametrize("target", [None, ""])
+def test_no_file_called_none_is_written(target):
+    text = failure(backend.refuse_no_path, "/dev/zero", target, 0, 1, False)
+    assert "access=kernelspace" in text
+
+
+def test_a_disk_with_a_path_is_written_by_ganeti():
+    assert call(backend.refuse_no_path, "/dev/zero", "/dev/sdb", 0, 1, False)
