@@ -81,6 +81,18 @@ def test_ganeti_says_who_has_an_image_open(image, images, disk, monkeypatch):
     assert NAME in images
 
 
+# Stopping
+
+
+def test_a_disk_of_ours_is_let_go_without_a_look(ganeti, disk):
+    ganeti.storage.reachable = False
+    assert not call(backend.shutdown, disk)
+
+
+def test_other_disks_are_let_go_by_ganeti(ganeti, disk_of):
+    assert call(backend.shutdown, disk_of("kernelspace"))
+
+
 # Wiping
 
 

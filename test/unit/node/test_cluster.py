@@ -6,6 +6,7 @@ import json
 import pytest
 from fakes import OTHER_FSID, RELEASES, FakePool, recorded
 
+from ganeti_ceph import ceph, plan
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.facts import Osd, Pool
@@ -274,3 +275,19 @@ def test_a_cluster_without_a_mgr_is_not_healthy_whatever_it_says(healthy, clock)
     healthy.mgrs = []
     with pytest.raises(ExecError, match="no mgr is active"):
         cluster.await_health(HEALTH)
+
+
+# Time limits
+
+
+@pytest.mark.parametrize(
+    ("kind", "waits"),
+    [
+        (Settle, 2 * cluster._QUORUM_TIMEOUT),
+        (MakePool, 2 * cluster._OSD_TIMEOUT),
+        (AwaitHealth, plan.HEALTH_TIMEOUT),
+    ],
+)
+def test_the_job_waits_longer_than_the_node_does(kind, waits):
+    # The node's error says what is missing, the job's only that time is over.
+    assert kind.limit > waits + ceph.TIMEOUT
