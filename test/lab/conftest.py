@@ -125,25 +125,31 @@ def release(request: pytest.FixtureRequest) -> str:
 NewLab = Callable[..., TestLab]
 
 
+@dataclass(frozen=True)
+class Demo:
+    """A lab that the demo left up, and what it printed."""
+
+    lab: TestLab
+    done: Result
+
+
 @pytest.fixture(scope="session")
-def lab(release: str, request: pytest.FixtureRequest) -> Iterator[TestLab]:
-    """A lab with a cluster of three nodes, for all tests together."""
+def demo(release: str) -> Iterator[Demo]:
+    """The demo, run to its end."""
+    lab = TestLab(f"test-{release}-{os.getpid()}", release)
+    # A test of its own says whether it went well.
+    done = lab.tool("demo", "--release", release, check=False, timeout=UP_LIMIT)
+    yield Demo(lab, done)
+    lab.down()
+
+
+@pytest.fixture(scope="session")
+def lab(release: str, request: pytest.FixtureRequest) -> TestLab:
+    """The lab for all tests together, with storage, as the demo left it."""
     if used := request.config.getoption("--use"):
-        yield TestLab(used, release)
-        return
-    yield from _lab(f"test-{release}-{os.getpid()}", release)
-
-
-@pytest.fixture(scope="session")
-def storage(lab: TestLab) -> TestLab:
-    """The lab for all tests together, with a storage cluster on its nodes."""
-    made = "gnt-group list-tags default | grep -q '^ceph:storage:ready:'"
-    if lab.run("node1", made, check=False).returncode != 0:
-        disk = "/dev/disk/by-id/lab-disk-1"
-        lab.run("node1", f"gnt-cluster modify -S ceph:disk={disk}")
-        init = "gnt-storage init-distributed-storage -s ceph default"
-        lab.run("node1", init, timeout=400)
-    return lab
+        return TestLab(used, release)
+    demo: Demo = request.getfixturevalue("demo")
+    return demo.lab
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +169,3 @@ def new_lab(release: str, request: pytest.FixtureRequest) -> Iterator[NewLab]:
     yield make
     for one in made:
         one.down()
-
-
-def _lab(name: str, release: str, *options: str) -> Iterator[TestLab]:
-    lab = TestLab(name, release, options)
-    lab.up()
-    yield lab
-    lab.down()
