@@ -614,6 +614,8 @@ class FakeImage:
         #: (offset, length) of what was written, and of what was zeroed.
         self.written: list[tuple[int, int]] = []
         self.zeroed: list[tuple[int, int]] = []
+        #: Whether the last of that is safe from a power failure.
+        self.flushed = True
         #: What opening it fails with.
         self.broken: Exception | None = None
 
@@ -697,12 +699,14 @@ class FakeOpenImage:
 
     def flush(self) -> None:
         self._may_write()
+        self._image.flushed = True
 
     def _put(self, data: bytes, offset: int) -> None:
         self._may_write()
         if offset + len(data) > self.size():
             raise rbd.InvalidArgument("error writing", 22)
         self._image.data[offset : offset + len(data)] = data
+        self._image.flushed = False
 
     def _may_write(self) -> None:
         if self._read_only:

@@ -145,7 +145,9 @@ def test_a_file_that_is_missing_is_named(image, disk):
     assert text.startswith("cannot write /nowhere/image to disk/0: ")
 
 
-@pytest.mark.parametrize(("size", "good"), [(8, True), (9, False), (-1, False)])
+@pytest.mark.parametrize(
+    ("size", "good"), [(0, True), (8, True), (9, False), (-1, False)]
+)
 def test_no_more_than_the_disk_holds_is_promised(image, disk, tmp_path, size, good):
     (tmp_path / "image").write_bytes(b"abc")
     arguments = (disk, str(tmp_path / "image"), size)

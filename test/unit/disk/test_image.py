@@ -209,6 +209,11 @@ def test_what_follows_after_the_last_piece_stays(web):
     assert web.data == b"abc" + b"x" * 9
 
 
+def test_what_was_written_is_safe(web):
+    image.write(WEB, [b"abcd", bytes(4)])
+    assert web.flushed
+
+
 def test_zeroes_are_written_as_such_and_take_no_space(web):
     image.write(WEB, [b"abcd", bytes(4), b"\0\0\0x"])
     assert web.data == b"abcd\0\0\0\0\0\0\0x"

@@ -69,6 +69,7 @@ def test_instances_may_have_rbd_disks_in_the_pool(ganeti):
     }
     assert cluster.enabled_disk_templates == ["drbd", "rbd"]
     assert cluster.ipolicy[constants.IPOLICY_DTS] == ["drbd", "rbd"]
+    assert "* template rbd: pool=vms, access=kernelspace" in ganeti.feedback
 
 
 def test_other_settings_of_the_template_are_kept(ganeti):
@@ -379,6 +380,21 @@ def test_the_cluster_is_asked_where_another_node_does_not_answer(ganeti):
 
     ganeti.rpc.answers("ceph_status", answer)
     assert NOTHING_TO_DO in ganeti.init()
+
+
+@pytest.mark.parametrize("has", ["nothing", "keys", "everything but a mon"])
+def test_the_cluster_is_asked_where_a_mon_is(ganeti, has):
+    ganeti.init()
+    new = make_node("node0", 9, has_keys=has == "keys")
+    ganeti.config.add_group("joining", [new])
+    ganeti.config.find("default").members.append(new.uuid)
+    ganeti.rpc.names[new.uuid] = new.name
+    ganeti.nodes.nodes[new.uuid] = new
+    if has == "everything but a mon":
+        ganeti.init()
+    ganeti.rpc.sent.clear()
+    ganeti.init(dry_run=True)
+    assert ganeti.sent_to("ceph_status") == {"node1"}
 
 
 def test_a_cluster_whose_keys_are_lost_is_not_begun_anew(ganeti):

@@ -66,8 +66,9 @@ class Systemd:
         #: It gave up on these until they are reset, and these never start.
         self.given_up = set()
         self.broken = set()
-        #: How often it read its units again.
+        #: How often it read its units again, and what it has not read yet.
         self.reloads = 0
+        self.unread = set()
 
     def __call__(self, argv):
         verb, *units = [word for word in argv[1:] if not word.startswith("-")]
@@ -75,9 +76,11 @@ class Systemd:
             self.given_up -= set(units)
         elif verb == "daemon-reload":
             self.reloads += 1
+            self.unread.clear()
         elif verb in ("enable", "start", "restart"):
             if verb == "enable":
                 self.enabled |= set(units)
+                self.unread |= set(units) if "--no-reload" in argv else set()
             if verb != "enable" or "--now" in argv:
                 failed = set(units) & (self.given_up | self.broken)
                 if failed:

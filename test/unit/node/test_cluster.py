@@ -193,6 +193,31 @@ def test_other_pools_are_left_alone(storage, osds):
     assert storage.pools["mine"] == FakePool("mine", 8, "replicated_rule", 5, 4)
 
 
+def test_another_pool_that_is_finished_is_not_taken_for_ours(storage, osds):
+    storage.pools["mine"] = FakePool("mine", 128, "replicated_rule", 3, 2, {"rbd"})
+    storage.pools["vms"] = FakePool("vms", 128, "replicated_rule", 2, 1)
+    cluster.make_pool(POOL)
+    pool = storage.pools["vms"]
+    assert (pool.size, pool.min_size, pool.applications) == (3, 2, {"rbd"})
+
+
+def test_a_class_of_devices_is_there_once_osds_have_begun(storage, clock):
+    osds = [storage.osd(f"uuid-{index}") for index in range(3)]
+
+    def begin():
+        for one in osds:
+            one.placed, one.device_class = True, "ssd"
+
+    def come():
+        for one in osds:
+            one.up = True
+
+    clock.after(20, begin)
+    clock.after(40, come)
+    cluster.make_pool(dataclasses.replace(POOL, device_class="ssd"))
+    assert storage.pools["vms"].rule == "ganeti-host-ssd"
+
+
 def test_the_pool_waits_until_enough_osds_are_up(storage, osds, clock):
     osds[2].up = False
     clock.after(20, lambda: setattr(osds[2], "placed", True))

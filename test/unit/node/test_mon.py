@@ -1,6 +1,7 @@
 """A monitor: a store is a whole one or none, and one that is there is left alone."""
 
 import itertools
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -34,6 +35,7 @@ class Made:
         self.directory = Path(given["--mon-data"])
         self.empty = not list(self.directory.iterdir())
         self.monmap = Path(given["--monmap"]).read_bytes()
+        self.monmap_mode = stat.S_IMODE(Path(given["--monmap"]).stat().st_mode)
         keyring = Path(given["--keyring"])
         self.keyring = keyring.read_text()
         self.keyring_mode = stat.S_IMODE(keyring.stat().st_mode)
@@ -96,6 +98,15 @@ def test_the_keys_are_there_for_ceph_mon_alone_and_gone_afterwards(made, tree, r
     assert made.keyring_mode == 0o600
     assert made.keyring_owner == tree.CEPH
     assert list(files.SCRATCH.iterdir()) == []
+
+
+def test_ceph_mon_may_read_its_monmap_under_any_umask(made, run, storage):
+    old = os.umask(0o077)
+    try:
+        mon.make(LATER, run)
+    finally:
+        os.umask(old)
+    assert made.monmap_mode == 0o644
 
 
 def test_the_keys_are_on_no_command_line(made, run):

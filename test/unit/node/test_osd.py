@@ -117,7 +117,7 @@ def test_it_is_made_on_its_device_with_its_uuid(disks, run, storage):
 
 def test_directory_and_device_are_cephs(disks, tree, run, storage):
     osd.make(WITH_DB, run)
-    for path in (home(0), "/dev/sdb", "/dev/nvme0"):
+    for path in (home(0), home(0) / "block", "/dev/sdb", "/dev/nvme0"):
         assert tree.owner(path) == tree.CEPH
 
 
@@ -160,6 +160,15 @@ def test_two_on_one_node_have_numbers_of_their_own(disks, run, storage):
     assert {one.id: one.uuid for one in storage.osds.values()} == {0: UUID, 1: OTHER}
     assert (home(0) / "block").readlink() == Path("/dev/sdb")
     assert (home(1) / "block").readlink() == Path("/dev/sdc")
+
+
+def test_one_that_could_not_open_its_devices_later_is_not_started(
+    disks, run, storage, systemd
+):
+    units._OSD_DROPIN.parent.write_text("no directory")
+    with pytest.raises(OSError):
+        osd.make(MAKE, run)
+    assert unit(0) not in systemd.running
 
 
 def test_one_that_could_not_be_made_is_not_started(disks, run, storage, systemd):
@@ -296,8 +305,15 @@ def test_a_directory_that_is_lost_is_made_from_the_device(whole, tree, run, syst
 def test_a_directory_of_another_osd_is_replaced(whole, run):
     home(3).mkdir(parents=True)
     (home(3) / "fsid").write_text(OTHER)
+    (home(3) / "block").symlink_to("/dev/elsewhere")
     osd.start(START, run)
     assert files.read(home(3) / "fsid") == UUID
+    assert (home(3) / "block").readlink() == Path("/dev/sdb")
+
+
+def test_an_osd_that_is_started_may_open_its_devices_after_a_reboot(whole, run):
+    osd.start(START, run)
+    assert units._OSD_DROPIN.exists()
 
 
 def test_starting_never_writes_to_the_device(whole, run):

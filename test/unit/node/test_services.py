@@ -18,6 +18,11 @@ def test_a_daemon_runs_now_and_after_every_boot(run, systemd, kind):
     assert wanted <= systemd.enabled
 
 
+def test_the_targets_know_the_daemon_at_once(run, systemd):
+    services.start("mon", "node1", run)
+    assert systemd.unread == set()
+
+
 def test_a_daemon_that_systemd_gave_up_on_is_started(run, systemd):
     systemd.given_up.add(UNIT)
     services.start("mon", "node1", run)
