@@ -1,0 +1,148 @@
+"""Connections to the storage cluster: bounded, ended, and failing in words."""
+
+import errno
+import json
+
+import pytest
+import rados
+from fakes import FakeCeph
+
+from ganeti_ceph import ceph
+from ganeti_ceph.errors import CephError
+
+
+@pytest.fixture
+def storage(monkeypatch):
+    storage = FakeCeph()
+    monkeypatch.setattr(ceph.rados, "Rados", storage.rados)
+    return storage
+
+
+@pytest.fixture
+def given(monkeypatch, storage):
+    """What librados is given when a connection is made."""
+    given = {}
+
+    def make(**arguments):
+        given.update(arguments)
+        return storage.rados()
+
+    monkeypatch.setattr(ceph.rados, "Rados", make)
+    return given
+
+
+# Connecting
+
+
+def test_nothing_waits_for_ever(given):
+    with ceph.connect(timeout=7):
+        pass
+    bounds = given["conf"]
+    assert bounds["client_mount_timeout"] == "7"
+    assert bounds["rados_mon_op_timeout"] == "7"
+    assert bounds["rados_osd_op_timeout"] == "7"
+
+
+def test_the_administrators_key_is_used(given):
+    with ceph.connect():
+        pass
+    assert (given["name"], given["conffile"]) == ("client.admin", ceph.CONF)
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_mons_that_are_being_started_are_asked_more_often(given, eager):
+    with ceph.connect(eager=eager):
+        pass
+    assert ("mon_client_hunt_interval" in given["conf"]) is eager
+
+
+def test_a_connection_ends_with_its_block(storage):
+    with ceph.connect() as cluster:
+        assert cluster.connected
+    assert not cluster.connected
+
+
+def test_a_connection_ends_also_with_a_failure(storage):
+    with pytest.raises(RuntimeError):
+        with ceph.connect() as cluster:
+            raise RuntimeError
+    assert not cluster.connected
+
+
+def test_a_cluster_that_does_not_answer_is_an_error_with_its_errno(storage):
+    storage.reachable = False
+    with pytest.raises(CephError, match="look at the mons and the key") as caught:
+        with ceph.connect():
+            raise AssertionError("there is no connection")
+    assert caught.value.errno == errno.ETIMEDOUT
+
+
+def test_a_node_without_ceph_conf_is_told_so(monkeypatch):
+    def make(**_):
+        raise rados.ObjectNotFound("error calling conf_read_file", errno.ENOENT)
+
+    monkeypatch.setattr(ceph.rados, "Rados", make)
+    with pytest.raises(CephError, match="is this node a part of") as caught:
+        with ceph.connect():
+            raise AssertionError("there is no connection")
+    assert caught.value.errno == errno.ENOENT
+
+
+# Commands
+
+
+class Cluster:
+    """A connection that answers one command."""
+
+    def __init__(self, code=0, answer=b"", status=""):
+        self.answer = (code, answer, status)
+        self.asked = []
+
+    def mon_command(self, request, data):
+        self.asked.append((json.loads(request), data))
+        if isinstance(self.answer[0], Exception):
+            raise self.answer[0]
+        return self.answer
+
+
+def test_a_command_is_sent_as_json_and_its_answer_read():
+    cluster = Cluster(answer=b'{"a": [1]}')
+    assert ceph.command(cluster, "osd x", pool="vms", ids=["1"]) == {"a": [1]}
+    ((request, data),) = cluster.asked
+    assert request == {"prefix": "osd x", "format": "json", "pool": "vms", "ids": ["1"]}
+    assert data == b""
+
+
+def test_data_goes_beside_the_command():
+    cluster = Cluster()
+    ceph.command(cluster, "osd new", b"s3cret", uuid="u")
+    ((request, data),) = cluster.asked
+    assert data == b"s3cret"
+    assert "s3cret" not in repr(request)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\n"])
+def test_a_command_may_have_no_answer(answer):
+    assert ceph.command(Cluster(answer=answer), "x") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("pool 'x' in use", "pool 'x' in use"),
+        ("two\n  lines\n", "two lines"),
+        ("", "Device or resource busy"),
+    ],
+)
+def test_a_command_that_is_refused_says_why(status, words):
+    with pytest.raises(CephError) as caught:
+        ceph.command(Cluster(-errno.EBUSY, b"", status), "osd x")
+    assert str(caught.value) == f"'ceph osd x' failed: {words}"
+    assert caught.value.errno == errno.EBUSY
+
+
+def test_a_command_without_an_answer_in_time_is_named():
+    cluster = Cluster(rados.TimedOut("mon_command", errno.ETIMEDOUT))
+    with pytest.raises(CephError, match="'ceph osd x' failed") as caught:
+        ceph.command(cluster, "osd x")
+    assert caught.value.errno == errno.ETIMEDOUT
