@@ -67,7 +67,7 @@ class MakeMon:
     """Make a monitor and start it; a half-made or stopped one is finished."""
 
     name: ClassVar[str] = "mon"
-    limit: ClassVar[int] = 240
+    limit: ClassVar[int] = 330
     fsid: str
     id: str
     address: str
@@ -124,7 +124,7 @@ class MakeOsd:
     """Make a BlueStore OSD straight on a device and start it."""
 
     name: ClassVar[str] = "osd"
-    limit: ClassVar[int] = 360
+    limit: ClassVar[int] = 480
     fsid: str
     osd_uuid: str
     device: str
@@ -179,7 +179,7 @@ class MakeLvmOsds:
     """Make OSDs on logical volumes with ceph-volume, which also starts them."""
 
     name: ClassVar[str] = "osd-lvm"
-    limit: ClassVar[int] = 590
+    limit: ClassVar[int] = 600
     fsid: str
     devices: tuple[str, ...]
     db_devices: tuple[str, ...]

@@ -121,7 +121,7 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
     command += step.devices
     if step.db_devices:
         command += ["--db-devices", *step.db_devices]
-    run(command, timeout=540)
+    run(command, timeout=480)
     return f"OSDs run on {', '.join(step.devices)}"
 
 

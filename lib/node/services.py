@@ -7,6 +7,9 @@ from ganeti_ceph.errors import ExecError
 from ganeti_ceph.node import files
 from ganeti_ceph.run import Runner
 
+#: Seconds for systemd to do what it is told; it waits for no daemon of Ceph.
+_PATIENCE = 40
+
 _OSD_DROPIN = Path("/etc/systemd/system/ceph-osd@.service.d/10-ganeti-ceph.conf")
 #: Device nodes are made anew at each boot and belong to root; the OSD does not.
 _OSD_DROPIN_TEXT = """\
@@ -32,7 +35,7 @@ class _Reload:
                 # What began after we asked has seen what we wrote before.
                 return
             self._begun += 1
-            run(["systemctl", "daemon-reload"])
+            run(["systemctl", "daemon-reload"], timeout=_PATIENCE)
 
 
 _reload = _Reload()
@@ -53,10 +56,10 @@ def start(kind: str, daemon_id: str, run: Runner) -> None:
     targets = (f"ceph-{kind}.target", "ceph.target")
     enable = ["systemctl", "--no-reload", "enable", "--now", unit, *targets]
     try:
-        run(enable, timeout=90)
+        run(enable, timeout=_PATIENCE)
     except ExecError:
-        run(["systemctl", "reset-failed", unit], ok=(0, 1, 5))
-        run(enable, timeout=90)
+        run(["systemctl", "reset-failed", unit], timeout=_PATIENCE, ok=(0, 1, 5))
+        run(enable, timeout=_PATIENCE)
     # The targets are to know the unit.  That takes systemd long, so the daemon, for
     # which others wait, goes first.
     _reload(run)
