@@ -25,10 +25,13 @@ ADD = "add -t rbd -o lab-guest -B memory=128M -n node1"
 
 @pytest.fixture(scope="module")
 def no_rbd(lab: TestLab) -> Iterator[TestLab]:
-    """A lab with storage, whose rbd program does nothing but to note that it was run.
+    """A lab with storage, empty, whose rbd program does nothing but to note its runs.
 
     So stock Ganeti cannot map an image, whatever kernel the nodes have.
     """
+    found = lab.run("node1", "gnt-instance list --no-headers -o name").stdout
+    for instance in found.split():
+        lab.run("node1", f"gnt-instance remove -f --shutdown-timeout=0 {instance}")
     note = f'#!/bin/sh\necho "$0 $*" >> {NOTES}\nexit 1\n'
     hide = f"test -e {RBD}.aside || mv {RBD} {RBD}.aside; cat > {RBD}; chmod +x {RBD}"
     for node in NODES:
