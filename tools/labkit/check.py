@@ -57,7 +57,7 @@ def _make_check(release: Release) -> bool:
 
 def _lab_tests(release: Release) -> bool:
     command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider"]
-    command += ["-v", "test/lab", f"--release={release.name}"]
+    command += ["-v", "--durations=10", "test/lab", f"--release={release.name}"]
     # A group of its own: one signal, from us, and time to take its labs down.
     child = subprocess.Popen(
         command,
