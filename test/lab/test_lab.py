@@ -218,22 +218,6 @@ class TestNetwork:
         bare.run("node1", "ping -c1 -W5 node2")
 
 
-class TestGuest:
-    def test_a_guest_finds_what_it_wrote_and_stops_when_asked(self, lab):
-        lab.run(
-            "node1",
-            "gnt-instance add -t file -o lab-guest --disk 0:size=1G"
-            " -n node1.lab.example guest9.lab.example",
-        )
-        lab.run("node1", "lab-console guest9 'boot 1, wrote'")
-        begun = time.monotonic()
-        lab.run("node1", "gnt-instance shutdown guest9.lab.example")
-        assert time.monotonic() - begun < 60
-        lab.run("node1", "gnt-instance startup guest9.lab.example")
-        lab.run("node1", "lab-console guest9 'boot 2, found what boot 1 wrote: OK'")
-        lab.run("node1", "gnt-instance remove -f guest9.lab.example")
-
-
 class TestNothingIsLeft:
     def test_after_down(self, name, release):
         before = host_network()
