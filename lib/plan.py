@@ -492,6 +492,7 @@ def _osds(
     facts = node.facts
     steps: list[Step] = []
     blank: list[Device] = []
+    removed: set[str] = set()
     for device in facts.disks:
         label = device.label
         if label is not None and _own(node, device, fsid):
@@ -499,10 +500,19 @@ def _osds(
             if osd is not None and osd.up:
                 continue
             if label.complete and label.osd_id is not None:
-                steps.append(
-                    StartOsd(fsid, label.osd_id, label.osd_uuid, device.stable_path)
-                )
-                continue
+                if osd is not None or cluster is None:
+                    steps.append(
+                        StartOsd(fsid, label.osd_id, label.osd_uuid, device.stable_path)
+                    )
+                    continue
+                # Somebody took it out of the cluster, and may want its data.
+                removed.add(device.path)
+                if not params.wipe:
+                    raise PrereqError(
+                        f"{node.name}: {device.path} carries osd.{label.osd_id}, which"
+                        " was removed from the storage cluster; it is taken only with"
+                        " wipe=yes, which destroys that"
+                    )
         blank.append(device)
     if not blank:
         return tuple(steps)
@@ -537,7 +547,7 @@ def _osds(
                 params.device_class,
                 params.wipe
                 and any(
-                    one.content and not _own(node, one, fsid)
+                    one.content and (one.path in removed or not _own(node, one, fsid))
                     for one in (device, db_device)
                     if one is not None
                 ),

@@ -724,6 +724,17 @@ def test_a_whole_osd_that_is_not_up_is_started(cluster):
     assert not steps_of(made, MakeOsd)
 
 
+def test_an_osd_that_was_removed_from_the_cluster_is_not_wiped_unasked():
+    device = make_device(content="an OSD", label=make_label())
+    node = make_node(disks=(device,))
+    with pytest.raises(PrereqError, match=r"node1: /dev/sdb carries osd\.0, which was"):
+        planned([node], cluster=make_cluster(osds=()))
+    made = planned([node], with_params(wipe=True), cluster=make_cluster(osds=()))
+    (step,) = steps_of(made, MakeOsd)
+    assert step.wipe
+    assert not steps_of(made, StartOsd)
+
+
 def test_an_osd_that_was_not_finished_is_made_again_without_wiping():
     label = make_label(complete=False, osd_id=None)
     node = make_node(disks=(make_device(content="an OSD", label=label),))
