@@ -32,6 +32,8 @@ class Device:
     content: str
     #: Set where it carries an OSD.
     label: Label | None
+    #: Of a partition, the ``real_path`` of its disk; "" for a whole disk.
+    whole: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,12 +8,12 @@ import dataclasses
 import ipaddress
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from ganeti_ceph import cephconf
 from ganeti_ceph.cephconf import ClusterConf, Mon
 from ganeti_ceph.errors import PrereqError
-from ganeti_ceph.facts import ClusterFacts, Device, NodeFacts
+from ganeti_ceph.facts import ClusterFacts, Device, NodeFacts, Osd
 from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
 from ganeti_ceph.steps import (
     AwaitHealth,
@@ -81,11 +81,15 @@ class Plan:
 
 
 def refusals(
-    nodes: Sequence[Node], params: StorageParameters, fsid: str | None
+    nodes: Sequence[Node],
+    params: StorageParameters,
+    fsid: str | None,
+    ready: bool = False,
 ) -> list[str]:
     """Return, a sentence each, why the nodes cannot make a storage cluster.
 
-    ``fsid`` is that of the storage cluster begun before, None for a new one.
+    ``fsid`` is that of the storage cluster begun before, None for a new one;
+    ``ready`` tells that it was finished once.
     """
     found: list[str] = []
     found += _alien(nodes, fsid)
@@ -94,7 +98,8 @@ def refusals(
     found += _networks(nodes, params)
     for node in nodes:
         found += [f"{node.name}: {reason}" for reason in _devices(node, params, fsid)]
-    found += _too_few(nodes, params)
+    if not ready:
+        found += _too_few(nodes, params)
     found += _clocks(nodes)
     return found
 
@@ -191,6 +196,7 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
     seen: dict[str, str] = {}
     # The label of a device for metadata names its OSD, and no cluster.
     own = {d.label.osd_uuid for d in facts.disks if d.label and _own(node, d, fsid)}
+    real_paths = {d.real_path for d in facts.disks + facts.db_devices}
     for device in facts.disks + facts.db_devices:
         if not device.real_path:
             yield f"{device.path} is missing"
@@ -202,6 +208,9 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
             )
             continue
         seen[device.real_path] = device.path
+        if device.whole and device.whole in real_paths:
+            yield f"{device.path} is a partition of {device.whole}, which is named, too"
+            continue
         if _own(node, device, fsid) or (device.label and device.label.osd_uuid in own):
             continue
         if device.busy:
@@ -488,72 +497,142 @@ def _choose_mgrs(
 def _osds(
     node: Node, params: StorageParameters, fsid: str, cluster: ClusterFacts | None
 ) -> tuple[Step, ...]:
+    """Return the steps for a node's OSDs: started where they are whole, else made."""
     known = {osd.uuid: osd for osd in cluster.osds} if cluster else {}
-    facts = node.facts
-    steps: list[Step] = []
+    databases = {d.label.osd_uuid: d for d in node.facts.db_devices if d.label}
+    starts: list[Step] = []
+    kept: set[str] = set()
     blank: list[Device] = []
     removed: set[str] = set()
-    for device in facts.disks:
+    for device in node.facts.disks:
         label = device.label
-        if label is not None and _own(node, device, fsid):
-            osd = known.get(label.osd_uuid)
-            if osd is not None and osd.up:
-                continue
-            if label.complete and label.osd_id is not None:
-                if osd is not None or cluster is None:
-                    steps.append(
-                        StartOsd(fsid, label.osd_id, label.osd_uuid, device.stable_path)
-                    )
-                    continue
-                # Somebody took it out of the cluster, and may want its data.
-                removed.add(device.path)
-                if not params.wipe:
-                    raise PrereqError(
-                        f"{node.name}: {device.path} carries osd.{label.osd_id}, which"
-                        " was removed from the storage cluster; it is taken only with"
-                        " wipe=yes, which destroys that"
-                    )
-        blank.append(device)
+        if label is None or not _own(node, device, fsid):
+            blank.append(device)
+            continue
+        osd = known.get(label.osd_uuid)
+        if osd is not None and osd.up:
+            kept.add(label.osd_uuid)
+        elif not label.complete or label.osd_id is None:
+            blank.append(device)
+        elif osd is not None or cluster is None:
+            kept.add(label.osd_uuid)
+            database = databases.get(label.osd_uuid)
+            starts.append(
+                StartOsd(
+                    fsid,
+                    label.osd_id,
+                    label.osd_uuid,
+                    device.stable_path,
+                    database.stable_path if database else None,
+                )
+            )
+        elif params.wipe:
+            blank.append(device)
+            removed.add(device.path)
+        else:
+            # Somebody took it out of the cluster, and may want its data.
+            raise PrereqError(
+                f"{node.name}: {device.path} carries osd.{label.osd_id}, which was"
+                " removed from the storage cluster; it is taken only with wipe=yes,"
+                " which destroys that"
+            )
     if not blank:
-        return tuple(steps)
+        return tuple(starts)
     if uses_lvm(node, params):
-        return (
-            *steps,
-            MakeLvmOsds(
-                fsid,
-                tuple(device.stable_path for device in blank),
-                tuple(device.stable_path for device in facts.db_devices),
-                params.encrypt,
-                params.device_class,
-                params.wipe,
-            ),
-        )
-    metadata = dict(
-        zip(
-            (device.path for device in facts.disks),
-            facts.db_devices,
-            strict=False,
-        )
-    )
+        return (*starts, _lvm_osds(node, params, fsid, blank, removed))
+    free = [
+        device
+        for device in node.facts.db_devices
+        if device.label is None or device.label.osd_uuid not in kept
+    ]
     for device in blank:
-        db_device = metadata.get(device.path)
-        steps.append(
+        begun = osd_uuid(fsid, node.host, device.stable_path)
+        database = databases.get(begun)
+        if database is None and free:
+            # Not one that another of these OSDs was begun with.
+            others = {osd_uuid(fsid, node.host, one.stable_path) for one in blank}
+            database = next(
+                (
+                    one
+                    for one in free
+                    if not one.label or one.label.osd_uuid not in others
+                ),
+                None,
+            )
+        if database is not None:
+            free.remove(database)
+            _refuse_known(node, database, known, begun)
+        starts.append(
             MakeOsd(
                 fsid,
-                osd_uuid(fsid, node.host, device.stable_path),
+                begun,
                 device.stable_path,
                 device.size,
-                db_device.stable_path if db_device else None,
+                database.stable_path if database else None,
                 params.device_class,
-                params.wipe
-                and any(
-                    one.content and (one.path in removed or not _own(node, one, fsid))
-                    for one in (device, db_device)
-                    if one is not None
+                tuple(
+                    one.stable_path
+                    for one in (device, database)
+                    if one is not None and _may_wipe(node, params, fsid, one, removed)
                 ),
             )
         )
-    return tuple(steps)
+    return tuple(starts)
+
+
+def _may_wipe(
+    node: Node,
+    params: StorageParameters,
+    fsid: str,
+    device: Device,
+    removed: Container[str],
+) -> bool:
+    """Tell whether what a device carries may be destroyed for a new OSD."""
+    if not device.content or not params.wipe:
+        return False
+    return device.path in removed or not _own(node, device, fsid)
+
+
+def _refuse_known(
+    node: Node, device: Device, known: Mapping[str, Osd], begun: str
+) -> None:
+    """Refuse a device with the database of an OSD that the cluster still has."""
+    osd = known.get(device.label.osd_uuid) if device.label else None
+    if osd is not None and osd.uuid != begun and not osd.new:
+        raise PrereqError(
+            f"{node.name}: {device.path} carries the database of osd.{osd.id}, whose"
+            " disk is not here; if its data is lost for good, remove it first with"
+            f" 'ceph osd purge {osd.id}'"
+        )
+
+
+def _lvm_osds(
+    node: Node,
+    params: StorageParameters,
+    fsid: str,
+    blank: Sequence[Device],
+    removed: Container[str],
+) -> MakeLvmOsds:
+    facts = node.facts
+    for device in facts.db_devices:
+        if device.label is not None:
+            raise PrereqError(
+                f"{node.name}: {device.path} already holds the databases of OSDs; for"
+                " more OSDs on logical volumes make them there by hand (ceph-volume lvm"
+                " create), or give other db-devices"
+            )
+    return MakeLvmOsds(
+        fsid,
+        tuple(device.stable_path for device in blank),
+        tuple(device.stable_path for device in facts.db_devices),
+        params.encrypt,
+        params.device_class,
+        tuple(
+            device.stable_path
+            for device in (*blank, *facts.db_devices)
+            if _may_wipe(node, params, fsid, device, removed)
+        ),
+    )
 
 
 def _pool(
@@ -571,5 +650,6 @@ def _pool(
         params.pool_pgs or pg_count(osds, params.pool_size),
         params.failure_domain.value,
         params.device_class,
-        min(osds, params.pool_size),
+        # All: the number of placement groups is made for them.
+        osds,
     )

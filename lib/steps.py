@@ -131,8 +131,8 @@ class MakeOsd:
     size: int
     db_device: str | None
     device_class: str | None
-    #: Whether what the devices carry may be destroyed.
-    wipe: bool
+    #: Those of the devices whose content may be destroyed, whatever it is.
+    wipe: tuple[str, ...]
 
     def __post_init__(self) -> None:
         uuid.UUID(self.fsid)
@@ -145,8 +145,9 @@ class MakeOsd:
 
     def sentence(self) -> str:
         """Say what the step will do."""
-        wiping = "wipe it and " if self.wipe else ""
+        wiping = "wipe it and " if self.device in self.wipe else ""
         metadata = f", its metadata on {self.db_device}" if self.db_device else ""
+        metadata += ", which is wiped" if self.db_device in self.wipe else ""
         size = f"{self.size / 2**30:.1f} GiB"
         return f"{self.device} ({size}): {wiping}make and start an OSD{metadata}"
 
@@ -161,11 +162,14 @@ class StartOsd:
     osd_id: int
     osd_uuid: str
     device: str
+    db_device: str | None
 
     def __post_init__(self) -> None:
         uuid.UUID(self.fsid)
         uuid.UUID(self.osd_uuid)
-        _check_device(self.device)
+        for path in (self.device, self.db_device):
+            if path is not None:
+                _check_device(path)
         if self.osd_id < 0:
             raise ValueError(f"{self.osd_id} cannot be an OSD's id")
 
@@ -185,7 +189,8 @@ class MakeLvmOsds:
     db_devices: tuple[str, ...]
     encrypt: bool
     device_class: str | None
-    wipe: bool
+    #: Those of the devices whose content may be destroyed, whatever it is.
+    wipe: tuple[str, ...]
 
     def __post_init__(self) -> None:
         uuid.UUID(self.fsid)
@@ -196,7 +201,7 @@ class MakeLvmOsds:
 
     def sentence(self) -> str:
         """Say what the step will do."""
-        wiping = "wipe them and " if self.wipe else ""
+        wiping = f"wipe {', '.join(self.wipe)}, " if self.wipe else ""
         kind = "encrypted OSDs" if self.encrypt else "OSDs"
         metadata = (
             f", their metadata on {', '.join(self.db_devices)}"

@@ -120,7 +120,12 @@ def info(stock: Command, opts: Any, args: list[str]) -> int:
 def verify(stock: Command, opts: Any, args: list[str]) -> int:
     """Verify the cluster; say it here if the job is not joined and cannot say it."""
     code = stock(opts, args)
-    for place, reason in fit.ask().places:
+    try:
+        places = fit.ask().places
+    except errors.Error as err:
+        cli.ToStderr("ganeti-ceph cannot tell how it fits: %s", err)
+        return code or 1
+    for place, reason in places:
         if place.startswith(("ganeti.cmdlib.cluster.verify.", "ganeti.server.noded.")):
             cli.ToStderr("ganeti-ceph is not joined to %s: %s", place, reason)
             code = code or 1

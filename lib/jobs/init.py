@@ -70,20 +70,32 @@ class LUInitDistributedStorage(StorageUnit):
             )
         begun = self.state.fsid if self.state else None
         self.nodes = look_at(self.rpc, online, self.params)
-        found = plan.refusals(self.nodes, self.params, begun)
+        ready = self.state is not None and self.state.phase is Phase.READY
+        found = plan.refusals(self.nodes, self.params, begun, ready)
         if found:
             raise PrereqError("\n".join(found))
         self.fsid = begun or str(uuids.uuid4())
         self.cluster = self._ask_cluster() if begun else None
+        if ready and self.cluster is None:
+            # What it holds is not known: nothing may be made in its place.
+            raise PrereqError(
+                f"the storage cluster {begun}, which was ready, does not answer: bring"
+                " its mons back first ('systemctl status ceph-mon@HOST' on their"
+                " nodes)"
+            )
         keys = self._find_keys() if begun else None
-        self.plan = plan.plan(
-            self.nodes,
-            self.params,
-            self.fsid,
-            keys or Keys(secret.make_key(), secret.make_key()),
-            keys is None,
-            self.cluster,
-        )
+        try:
+            self.plan = plan.plan(
+                self.nodes,
+                self.params,
+                self.fsid,
+                keys or Keys(secret.make_key(), secret.make_key()),
+                keys is None,
+                self.cluster,
+            )
+        except ValueError as err:
+            # A step refuses what it is told: a name of a place, a device's path.
+            raise PrereqError(str(err)) from None
         self.dry_run_result = self._result(describe(self.plan, self.nodes))
 
     def _result(self, lines: list[str]) -> list[tuple[bool, str]]:
@@ -124,7 +136,22 @@ class LUInitDistributedStorage(StorageUnit):
                     f"{name}: {replies[uuid].error}" for uuid, name in holders.items()
                 )
             )
-        return found[0] if found else None
+        if any(keys != found[0] for keys in found):
+            raise PrereqError(
+                "nodes have mons with different keys: "
+                + ", ".join(sorted(holders.values()))
+                + "; those that never were in quorum are to be removed (rm -r"
+                " /var/lib/ceph/mon/ceph-HOST)"
+            )
+        if found:
+            return found[0]
+        if self.cluster is not None or self.offline:
+            raise PrereqError(
+                "no node that is online has a mon of the storage cluster that was"
+                " begun, and so its keys; bring back, or remove from the group: "
+                + (", ".join(self.offline) or "the nodes with its mons")
+            )
+        return None
 
     def execute(self, feedback: Callable[[str], None]) -> str:
         """Carry the plan out and write down what came of it."""

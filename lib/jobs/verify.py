@@ -5,7 +5,7 @@ from typing import Any
 
 from ganeti import constants
 
-from ganeti_ceph import rpc
+from ganeti_ceph import rpc, state
 from ganeti_ceph.rpc import Misfits, Reply
 
 
@@ -21,9 +21,14 @@ def verify_config(
     replies = rpc.call(
         unit.rpc, rpc.MISFITS, dict.fromkeys(node.uuid for node in online)
     )
+    # Without storage in use nothing is broken yet.
+    used = any(
+        state.group_state(group.GetTags()) for group in unit.all_group_info.values()
+    )
+    level = unit.ETYPE_ERROR if used else unit.ETYPE_WARNING
     for node in online:
         for message in complaints(replies[node.uuid]):
-            unit._ErrorMsg(constants.CV_ENODEVERSION, node.name, message)
+            unit._ErrorMsg(constants.CV_ENODEVERSION, node.name, message, level)
     return good and not unit.bad
 
 

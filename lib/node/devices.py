@@ -45,28 +45,51 @@ def look(path: str, run: Runner) -> Device:
     types = signatures(real, run)
     content = _phrase(types, real)
     label = None
-    if "ceph_bluestore" in types:
-        label = _bluestore_label(real, run)
-    elif "LVM2_member" in types:
-        label = _lvm_label(real, run)
+    # What cannot be read may be an OSD's: nobody but the administrator may say that
+    # it is of no use, and not with wipe=yes.
+    try:
+        if "ceph_bluestore" in types:
+            label = _bluestore_label(real, run)
+        elif "LVM2_member" in types:
+            label = _lvm_label(real, run)
+            if label is None and (group := _volume_group(real, run)):
+                busy = busy or f"it belongs to the volume group {group}"
+    except (ExecError, ValueError) as err:
+        busy = busy or f"what it carries cannot be read: {err}"
     if label is not None:
         content = (
             f"an OSD of the storage cluster {label.fsid}"
             if label.fsid
             else "the metadata of an OSD"
         )
-    return Device(path, real, stable_path(path, real), size, busy, content, label)
+    stable = stable_path(path, real)
+    return Device(path, real, stable, size, busy, content, label, _whole(real))
 
 
 def stable_path(path: str, real: str) -> str:
-    """Return the name of a device that stays the same over reboots."""
-    if path.startswith("/dev/disk/"):
+    """Return the name of a device that stays the same over reboots, and when wiped."""
+    if path.startswith("/dev/disk/") and not _of_content(Path(path)):
         return path
     for directory in _STABLE:
         for name in sorted(Path(directory).glob("*")):
-            if os.path.realpath(name) == real:
+            if not _of_content(name) and os.path.realpath(name) == real:
                 return str(name)
     return real
+
+
+def _of_content(name: Path) -> bool:
+    """Tell whether udev made a name from what the device carries."""
+    return name.parent.name in ("by-uuid", "by-label") or name.name.startswith(
+        ("lvm-pv-uuid-", "dm-", "md-")
+    )
+
+
+def _whole(real: str) -> str:
+    """Return the disk that a partition is of, "" for what is none."""
+    sysfs = Path("/sys/class/block", Path(real).name)
+    if not (sysfs / "partition").exists():
+        return ""
+    return f"/dev/{sysfs.resolve().parent.name}"
 
 
 def _open_exclusively(real: str) -> tuple[str, int]:
@@ -132,30 +155,24 @@ def _phrase(types: Sequence[str], real: str) -> str:
     return " and ".join(others + phrases)
 
 
-def _bluestore_label(real: str, run: Runner) -> Label | None:
-    try:
-        answer = json.loads(run(["ceph-bluestore-tool", "show-label", "--dev", real]))
-    except (ExecError, ValueError):
-        return None
+def _bluestore_label(real: str, run: Runner) -> Label:
+    answer = json.loads(run(["ceph-bluestore-tool", "show-label", "--dev", real]))
     label: dict[str, Any] = next(iter(answer.values()), {})
     whoami = str(label.get("whoami", ""))
     return Label(
         fsid=str(label.get("ceph_fsid", "")),
         osd_uuid=str(label.get("osd_uuid", "")),
         osd_id=int(whoami) if whoami.isdigit() else None,
-        complete=label.get("mkfs_done") == "yes",
+        # The last that is written.
+        complete=label.get("ready") == "ready",
     )
 
 
 def _lvm_label(real: str, run: Runner) -> Label | None:
     """Return what ceph-volume noted in the tags of the volumes on a device."""
-    try:
-        output = run(
-            ["pvs", "--noheadings", "--segments", "--options", "lv_tags", real],
-            timeout=30,
-        )
-    except ExecError:
-        return None
+    output = run(
+        ["pvs", "--noheadings", "--segments", "--options", "lv_tags", real], timeout=30
+    )
     tags = dict(re.findall(r"ceph\.(\w+)=([^,\s]*)", output))
     osd_id = tags.get("osd_id", "")
     if "cluster_fsid" not in tags:
@@ -166,6 +183,11 @@ def _lvm_label(real: str, run: Runner) -> Label | None:
         int(osd_id) if osd_id.isdigit() else None,
         True,
     )
+
+
+def _volume_group(real: str, run: Runner) -> str:
+    command = ["pvs", "--noheadings", "--options", "vg_name", real]
+    return run(command, timeout=30).strip()
 
 
 def check_unchanged(path: str, wipe: bool, run: Runner, *, own: str = "") -> Device:
@@ -180,6 +202,7 @@ def check_unchanged(path: str, wipe: bool, run: Runner, *, own: str = "") -> Dev
         raise ExecError(f"{path} is in use: {device.busy}")
     ours = (
         device.label is not None
+        and own != ""
         and device.label.osd_uuid == own
         and not device.label.complete
     )

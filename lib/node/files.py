@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, readable by whom they are for."""
 
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -91,3 +92,18 @@ def scratch(name: str, owner: tuple[int, int]) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def lock(held: str) -> Iterator[None]:
+    """Be alone on this node; raises :class:`ExecError` with the text if we are not."""
+    SCRATCH.mkdir(exist_ok=True)
+    descriptor = os.open(SCRATCH / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ExecError(held) from None
+        yield
+    finally:
+        os.close(descriptor)

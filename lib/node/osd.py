@@ -22,7 +22,7 @@ def make(step: MakeOsd, run: Runner) -> str:
     """Make a BlueStore OSD on a device and start it."""
     paths = [step.device] + ([step.db_device] if step.db_device else [])
     found = [
-        devices.check_unchanged(path, step.wipe, run, own=step.osd_uuid)
+        devices.check_unchanged(path, path in step.wipe, run, own=step.osd_uuid)
         for path in paths
     ]
     with ceph.connect() as cluster:
@@ -70,13 +70,28 @@ def start(step: StartOsd, run: Runner) -> str:
         raise ExecError(f"{step.device} does not carry OSD {step.osd_uuid} any more")
     osd_id = str(step.osd_id)
     if "LVM2_member" in devices.signatures(device.real_path, run):
-        run(["ceph-volume", "lvm", "activate", osd_id, step.osd_uuid], timeout=120)
+        try:
+            run(["ceph-volume", "lvm", "activate", osd_id, step.osd_uuid], timeout=120)
+        except ExecError as err:
+            raise ExecError(
+                f"{err}; if the OSD was never finished, clear it with 'ceph-volume lvm"
+                f" zap --destroy --osd-id {osd_id}' and 'ceph osd purge {osd_id}'"
+            ) from None
         return f"osd.{osd_id} runs on {step.device}"
     owner = files.ceph_ids()
     directory = files.daemon_dir("osd", osd_id)
-    if files.read(directory / "fsid") != step.osd_uuid:
-        files.make_dir(directory, owner)
-        _link(directory / "block", step.device, owner)
+    present = files.read(directory / "fsid")
+    if present not in (None, step.osd_uuid):
+        raise ExecError(
+            f"{directory} is of another OSD, {present}, than the osd.{osd_id} that"
+            f" {step.device} carries; remove the directory if that OSD is gone"
+        )
+    files.make_dir(directory, owner)
+    # A device may have moved since.
+    _link(directory / "block", step.device, owner)
+    if step.db_device:
+        _link(directory / "block.db", step.db_device, owner)
+    if present is None:
         run(
             [
                 *("ceph-bluestore-tool", "prime-osd-dir"),
@@ -93,7 +108,7 @@ def start(step: StartOsd, run: Runner) -> str:
 def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
     """Make OSDs on logical volumes, which ceph-volume lays out and starts."""
     found = [
-        devices.check_unchanged(path, step.wipe, run)
+        devices.check_unchanged(path, path in step.wipe, run)
         for path in step.devices + step.db_devices
     ]
     with ceph.connect() as cluster:

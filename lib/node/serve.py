@@ -1,5 +1,6 @@
 """What the node daemon answers to the extension's calls."""
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +8,7 @@ from typing import Any, TypeVar
 
 from ganeti_ceph import errors, rpc, steps, wire
 from ganeti_ceph.facts import ClusterFacts, NodeFacts
-from ganeti_ceph.node import cluster, config, look, mgr, mon, osd
+from ganeti_ceph.node import cluster, config, files, look, mgr, mon, osd
 from ganeti_ceph.rpc import Call, Look, Misfits, Outcome, Outcomes
 from ganeti_ceph.run import run
 from ganeti_ceph.steps import Step
@@ -48,7 +49,11 @@ def _misfits(_: Any) -> Misfits:
 
 def _do(sent: Any) -> Outcomes:
     asked = rpc.decode_steps(sent)
-    with ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool:
+    # A job that gave up, or whose master died, may have left its call behind.
+    with (
+        files.lock("a former run still works on this node; wait for its end"),
+        ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool,
+    ):
         return Outcomes(tuple(pool.map(_do_one, asked)))
 
 
@@ -59,6 +64,10 @@ def _do_one(step: Step) -> Outcome:
         done = _ACTIONS[type(step)](step)
     except (errors.Error, OSError) as err:
         error = _words(err)
+    except Exception as err:
+        # A fault of ours: the other steps' outcomes shall not be lost with it.
+        logging.exception("ganeti-ceph: step %s", step.name)
+        error = f"{type(err).__name__}: {err}"
     return Outcome(step.name, time.monotonic() - began, done, error)
 
 

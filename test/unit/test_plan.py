@@ -248,6 +248,20 @@ def test_the_metadata_of_another_osd_is_not():
     assert "/dev/sdc" in message
 
 
+def test_a_partition_beside_its_whole_disk_is_refused():
+    part = make_device("/dev/sdb1", whole="/dev/sdb")
+    alone = refused(three_with(disks=(part,)))
+    both = refused(three_with(disks=(make_device("/dev/sdb"), part)))
+    assert alone == []
+    assert len(both) == 1
+    assert "/dev/sdb1 is a partition of /dev/sdb" in both[0]
+
+
+def test_a_finished_cluster_may_have_fewer_nodes_than_copies():
+    assert refusals(nodes_of(2), PARAMS, None)
+    assert refusals(nodes_of(2), PARAMS, FSID, ready=True) == []
+
+
 @pytest.mark.parametrize(("size", "good"), [(5 * GIB, True), (5 * GIB - 1, False)])
 def test_a_device_needs_5_gib(size, good):
     messages = refused(three_with(disks=(make_device(size=size),)))
@@ -635,7 +649,7 @@ def test_parameters_reach_the_steps():
     )
     made = planned(nodes_of(3), params)
     (pool,) = steps_of(made, MakePool)
-    assert pool == MakePool("disks", 2, 1, 64, "host", "ssd", 2)
+    assert pool == MakePool("disks", 2, 1, 64, "host", "ssd", 3)
     assert {step.device_class for step in steps_of(made, MakeOsd)} == {"ssd"}
     assert made.pool == "disks"
 
@@ -683,7 +697,12 @@ def test_each_disk_has_its_own_metadata_device():
 
 @pytest.mark.parametrize(
     ("disk", "db_device", "wipes"),
-    [("", "", False), ("ext4", "", True), ("", "ext4", True), ("ext4", "ext4", True)],
+    [
+        ("", "", ()),
+        ("ext4", "", ("/dev/disk/by-id/sdb",)),
+        ("", "ext4", ("/dev/disk/by-id/sdc",)),
+        ("ext4", "ext4", ("/dev/disk/by-id/sdb", "/dev/disk/by-id/sdc")),
+    ],
 )
 def test_only_what_carries_something_is_to_be_wiped(disk, db_device, wipes):
     node = make_node(
@@ -694,6 +713,54 @@ def test_only_what_carries_something_is_to_be_wiped(disk, db_device, wipes):
     assert step.wipe == wipes
     if not wipes:
         assert "wipe" not in step.sentence()
+
+
+def database(path, uuid):
+    """Return a device with the database of an OSD; its label names no cluster."""
+    label = make_label("", osd_uuid=uuid, osd_id=None, complete=False)
+    return make_device(path, content="the metadata of an OSD", label=label)
+
+
+WHOLE = make_label(osd_uuid="33333333-2222-4333-8444-555555555555", osd_id=3)
+
+
+@pytest.mark.parametrize(
+    "cluster", [None, make_cluster(osds=(Osd(3, WHOLE.osd_uuid, False, False),))]
+)
+def test_the_database_of_another_osd_is_never_given_away(cluster):
+    """A disk that sorts before is added, and by position the databases would move."""
+    old = make_device("/dev/sdc", content="an OSD", label=WHOLE)
+    node = make_node(
+        disks=(make_device("/dev/sdb"), old),
+        db_devices=(database("/dev/nvme1", WHOLE.osd_uuid), make_device("/dev/nvme2")),
+    )
+    made = planned([node], with_params(wipe=True), cluster=cluster)
+    (make,) = steps_of(made, MakeOsd)
+    (start,) = steps_of(made, StartOsd)
+    assert (make.db_device, make.wipe) == ("/dev/disk/by-id/nvme2", ())
+    assert start.db_device == "/dev/disk/by-id/nvme1"
+
+
+def test_a_database_whose_osd_the_cluster_still_has_is_not_wiped():
+    node = make_node(
+        disks=(make_device("/dev/sdb"),),
+        db_devices=(database("/dev/nvme1", WHOLE.osd_uuid),),
+    )
+    lost = Osd(3, WHOLE.osd_uuid, False, False)
+    with pytest.raises(PrereqError, match=r"/dev/nvme1 .* osd\.3.*'ceph osd purge 3'"):
+        planned([node], with_params(wipe=True), cluster=make_cluster(osds=(lost,)))
+    made = planned([node], with_params(wipe=True), cluster=make_cluster(osds=()))
+    (make,) = steps_of(made, MakeOsd)
+    assert make.wipe == ("/dev/disk/by-id/nvme1",)
+
+
+def test_databases_on_logical_volumes_are_never_wiped_for_more_osds():
+    volumes = make_device("/dev/nvme1", busy="held", content="an OSD", label=WHOLE)
+    node = make_node(
+        disks=(make_device("/dev/sdb"),), db_devices=(volumes,), device_mapper=True
+    )
+    with pytest.raises(PrereqError, match="/dev/nvme1 already holds the databases"):
+        planned([node], with_params(wipe=True))
 
 
 def test_wipe_is_never_decided_without_the_parameter():

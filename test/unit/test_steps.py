@@ -43,17 +43,17 @@ EXAMPLES = [
     ),
     (MakeMgr("node1"), "make and start mgr.node1"),
     (
-        MakeOsd(FSID, UUID, "/dev/sdb", 20 * 2**30, "/dev/sdc", "ssd", True),
+        MakeOsd(FSID, UUID, "/dev/sdb", 20 * 2**30, "/dev/sdc", "ssd", ("/dev/sdb",)),
         "/dev/sdb (20.0 GiB): wipe it and make and start an OSD, its metadata on"
         " /dev/sdc",
     ),
     (
-        StartOsd(FSID, 3, UUID, "/dev/sdb"),
+        StartOsd(FSID, 3, UUID, "/dev/sdb", None),
         "/dev/sdb: start osd.3, which it carries",
     ),
     (
-        MakeLvmOsds(FSID, ("/dev/sdb",), ("/dev/sdc",), True, None, True),
-        "/dev/sdb: wipe them and make and start encrypted OSDs on logical volumes,"
+        MakeLvmOsds(FSID, ("/dev/sdb",), ("/dev/sdc",), True, None, ("/dev/sdb",)),
+        "/dev/sdb: wipe /dev/sdb, make and start encrypted OSDs on logical volumes,"
         " their metadata on /dev/sdc",
     ),
     (
@@ -80,9 +80,9 @@ def test_no_step_shows_a_secret(step, sentence):
 
 
 def test_sentences_leave_out_what_is_not_done():
-    plain = MakeOsd(FSID, UUID, "/dev/sdb", 2**30, None, None, False)
+    plain = MakeOsd(FSID, UUID, "/dev/sdb", 2**30, None, None, ())
     assert plain.sentence() == "/dev/sdb (1.0 GiB): make and start an OSD"
-    many = MakeLvmOsds(FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, False)
+    many = MakeLvmOsds(FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, ())
     assert many.sentence() == (
         "/dev/sdb, /dev/sdc: make and start OSDs on logical volumes"
     )
@@ -105,13 +105,13 @@ def test_sentences_leave_out_what_is_not_done():
 )
 def test_no_step_is_made_for_what_is_no_device(path):
     with pytest.raises(ValueError):
-        MakeOsd(FSID, UUID, path, 1, None, None, False)
+        MakeOsd(FSID, UUID, path, 1, None, None, ())
     with pytest.raises(ValueError):
-        MakeOsd(FSID, UUID, "/dev/sdb", 1, path, None, False)
+        MakeOsd(FSID, UUID, "/dev/sdb", 1, path, None, ())
     with pytest.raises(ValueError):
-        StartOsd(FSID, 1, UUID, path)
+        StartOsd(FSID, 1, UUID, path, None)
     with pytest.raises(ValueError):
-        MakeLvmOsds(FSID, ("/dev/sdb",), (path,), False, None, False)
+        MakeLvmOsds(FSID, ("/dev/sdb",), (path,), False, None, ())
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_no_step_is_made_for_what_is_no_device(path):
     ],
 )
 def test_paths_that_devices_have(path):
-    assert MakeOsd(FSID, UUID, path, 1, path, None, False).device == path
+    assert MakeOsd(FSID, UUID, path, 1, path, None, ()).device == path
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 import types
 
 import pytest
-from fakes import FakeRpc, make_nodes
+from fakes import FSID, FakeRpc, make_nodes
 from ganeti import constants
 from ganeti.cmdlib.cluster.verify import LUClusterVerifyConfig
 
 from ganeti_ceph import wire
 from ganeti_ceph.jobs import verify
 from ganeti_ceph.rpc import Misfits, Reply
+from ganeti_ceph.state import GroupState, Phase
 
 FIT = Misfits("0.1", "3.1.0", ())
 MISFIT = Misfits("0.1", "3.1.0", (("ganeti.mcpu.X", "there is no X"),))
@@ -26,6 +27,10 @@ class Verification(LUClusterVerifyConfig):
                 uuid=node.uuid, name=node.name, offline=node.name in offline
             )
             for node in nodes
+        }
+        tags = {GroupState(Phase.READY, FSID).tag()}
+        self.all_group_info = {
+            "g": types.SimpleNamespace(name="default", GetTags=lambda: tags)
         }
         self.op = types.SimpleNamespace(ignore_errors=[], error_codes=False)
         self.bad = False

@@ -170,15 +170,37 @@ def test_copies_are_spread_as_asked(storage, osds, domain, device_class, rule):
     [
         FakePool("vms", 128, "replicated_rule"),
         FakePool("vms", 128, "replicated_rule", 2, 1),
-        FakePool("vms", 128, "replicated_rule", 5, 3, {"rbd"}),
+        FakePool("vms", 128, "replicated_rule", 5, 3, {"mine"}),
     ],
 )
 def test_a_half_made_pool_is_finished(storage, osds, half):
     storage.pools["vms"] = half
     cluster.make_pool(POOL)
-    assert storage.pools == {
-        "vms": FakePool("vms", 128, "replicated_rule", 3, 2, {"rbd"})
-    }
+    made = storage.pools["vms"]
+    assert (made.size, made.min_size) == (3, 2)
+    assert "rbd" in made.applications
+
+
+def test_a_finished_pool_keeps_what_was_changed_since(storage, osds):
+    changed = FakePool("vms", 256, "replicated_rule", 5, 3, {"rbd"})
+    storage.pools["vms"] = dataclasses.replace(changed)
+    cluster.make_pool(POOL)
+    assert storage.pools == {"vms": changed}
+
+
+@pytest.mark.parametrize(
+    ("state", "good"),
+    [
+        ("active+clean", True),
+        ("active+clean+scrubbing+deep", True),
+        ("active+remapped+backfilling", True),
+        ("active+undersized+degraded", False),
+        ("peering", False),
+        ("stale+clean", False),
+    ],
+)
+def test_a_placement_group_is_good_where_it_has_and_serves_all(state, good):
+    assert cluster._is_good(state) == good
 
 
 def test_what_a_pool_is_used_for_besides_stays(storage, osds):

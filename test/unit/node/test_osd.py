@@ -16,10 +16,13 @@ from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd
 UUID = "11111111-2222-4333-8444-555555555555"
 OTHER = "99999999-2222-4333-8444-555555555555"
 SIZE = 4 * 2**20
-MAKE = MakeOsd(FSID, UUID, "/dev/sdb", SIZE, None, None, False)
-WITH_DB = dataclasses.replace(MAKE, db_device="/dev/nvme0", wipe=True)
-START = StartOsd(FSID, 3, UUID, "/dev/sdb")
-LVM = MakeLvmOsds(FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, True)
+BOTH = ("/dev/sdb", "/dev/nvme0")
+MAKE = MakeOsd(FSID, UUID, "/dev/sdb", SIZE, None, None, ())
+WITH_DB = dataclasses.replace(MAKE, db_device="/dev/nvme0", wipe=BOTH)
+START = StartOsd(FSID, 3, UUID, "/dev/sdb", None)
+LVM = MakeLvmOsds(
+    FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, ("/dev/sdb", "/dev/sdc")
+)
 OURS = make_label(osd_uuid=UUID, osd_id=3)
 
 
@@ -182,7 +185,7 @@ def test_one_that_could_not_be_made_is_not_started(disks, run, storage, systemd)
 
 
 def test_a_blank_device_is_not_wiped(disks, run, storage):
-    osd.make(dataclasses.replace(MAKE, wipe=True), run)
+    osd.make(dataclasses.replace(MAKE, wipe=BOTH), run)
     assert not disks.wiped("/dev/sdb")
 
 
@@ -209,7 +212,7 @@ def test_a_device_that_changed_meanwhile_stops_it_before_anything_is_done(
     disks.set(*other, content="ext4" if wipe else "")
     disks.set(device, **now)
     with pytest.raises(ExecError, match=f"{device} .*{words}"):
-        osd.make(dataclasses.replace(WITH_DB, wipe=wipe), run)
+        osd.make(dataclasses.replace(WITH_DB, wipe=BOTH if wipe else ()), run)
     assert untouched(disks, run, storage)
     assert storage.osds == {}
 
@@ -283,14 +286,16 @@ def whole(disks):
     return disks
 
 
-def test_an_osd_whose_directory_is_there_is_only_started(whole, run, systemd):
+def test_an_osd_whose_directory_is_there_finds_its_device_and_is_started(
+    whole, run, systemd
+):
     home(3).mkdir(parents=True)
     (home(3) / "fsid").write_text(f"{UUID}\n")
     (home(3) / "block").symlink_to("/dev/elsewhere")
     assert osd.start(START, run) == "osd.3 runs on /dev/sdb"
     assert unit(3) in systemd.running
     assert "ceph-bluestore-tool" not in run.programs()
-    assert (home(3) / "block").readlink() == Path("/dev/elsewhere")
+    assert (home(3) / "block").readlink() == Path("/dev/sdb")
 
 
 def test_a_directory_that_is_lost_is_made_from_the_device(whole, tree, run, systemd):
@@ -302,13 +307,20 @@ def test_a_directory_that_is_lost_is_made_from_the_device(whole, tree, run, syst
     assert unit(3) in systemd.running
 
 
-def test_a_directory_of_another_osd_is_replaced(whole, run):
+def test_an_osd_finds_its_database_again(whole, run):
+    osd.start(dataclasses.replace(START, db_device="/dev/nvme0"), run)
+    assert (home(3) / "block.db").readlink() == Path("/dev/nvme0")
+
+
+def test_a_directory_of_another_osd_is_left_alone(whole, run, systemd):
     home(3).mkdir(parents=True)
     (home(3) / "fsid").write_text(OTHER)
     (home(3) / "block").symlink_to("/dev/elsewhere")
-    osd.start(START, run)
-    assert files.read(home(3) / "fsid") == UUID
-    assert (home(3) / "block").readlink() == Path("/dev/sdb")
+    with pytest.raises(ExecError, match="of another OSD"):
+        osd.start(START, run)
+    assert files.read(home(3) / "fsid") == OTHER
+    assert (home(3) / "block").readlink() == Path("/dev/elsewhere")
+    assert unit(3) not in systemd.running
 
 
 def test_an_osd_that_is_started_may_open_its_devices_after_a_reboot(whole, run):
