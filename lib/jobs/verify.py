@@ -21,12 +21,13 @@ def verify_config(
     replies = rpc.call(
         unit.rpc, rpc.MISFITS, dict.fromkeys(node.uuid for node in online)
     )
-    # Without storage in use nothing is broken yet.
+    # Without storage a node may do without us; what is there has to fit.
     used = any(
         state.group_state(group.GetTags()) for group in unit.all_group_info.values()
     )
-    level = unit.ETYPE_ERROR if used else unit.ETYPE_WARNING
     for node in online:
+        absent = replies[node.uuid].answer is None and not used
+        level = unit.ETYPE_WARNING if absent else unit.ETYPE_ERROR
         for message in complaints(replies[node.uuid]):
             unit._ErrorMsg(constants.CV_ENODEVERSION, node.name, message, level)
     return good and not unit.bad

@@ -158,10 +158,12 @@ def _phrase(types: Sequence[str], real: str) -> str:
 def _bluestore_label(real: str, run: Runner) -> Label:
     answer = json.loads(run(["ceph-bluestore-tool", "show-label", "--dev", real]))
     label: dict[str, Any] = next(iter(answer.values()), {})
+    if not label.get("osd_uuid"):
+        raise ExecError("its BlueStore label names no OSD")
     whoami = str(label.get("whoami", ""))
     return Label(
         fsid=str(label.get("ceph_fsid", "")),
-        osd_uuid=str(label.get("osd_uuid", "")),
+        osd_uuid=str(label["osd_uuid"]),
         osd_id=int(whoami) if whoami.isdigit() else None,
         # The last that is written.
         complete=label.get("ready") == "ready",

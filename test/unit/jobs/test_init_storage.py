@@ -397,6 +397,58 @@ def test_the_cluster_is_asked_where_a_mon_is(ganeti, has):
     assert ganeti.sent_to("ceph_status") == {"node1"}
 
 
+def unreachable(uuid, sent):
+    raise RuntimeError("Operation timed out")
+
+
+def test_a_cluster_that_was_ready_and_does_not_answer_is_not_made_again(ganeti):
+    ganeti.init()
+    ganeti.config.updates.clear()
+    ganeti.rpc.sent.clear()
+    ganeti.rpc.answers("ceph_status", unreachable)
+    text, code = refusal(ganeti)
+    assert "does not answer: bring its mons back first" in text
+    assert code == ganeti_errors.ECODE_STATE
+
+
+def test_without_its_mons_nodes_a_cluster_gets_no_new_keys(ganeti):
+    ganeti.set("ceph:mon-count:1")
+    ganeti.nodes.failing["node2", "osd"] = "no luck"
+    failure(ganeti)
+    ganeti.config.find("node1").offline = True
+    ganeti.config.updates.clear()
+    ganeti.rpc.sent.clear()
+    ganeti.set("ceph:mon-count:1", "ceph:pool-size:2")
+    text, _ = refusal(ganeti)
+    assert "bring back, or remove from the group: node1" in text
+
+
+def test_mons_with_different_keys_are_told_apart_by_the_administrator(ganeti):
+    ganeti.nodes.failing["node2", "mgr"] = "no luck"
+    failure(ganeti)
+    ganeti.config.updates.clear()
+    ganeti.rpc.sent.clear()
+    keys = ganeti.nodes._keys
+
+    def answer(uuid, sent):
+        found = keys(uuid, sent)
+        if ganeti.rpc.names[uuid] == "node3":
+            found = {**found, "mon": "of-another-run"}
+        return found
+
+    ganeti.rpc.answers("ceph_keys", answer)
+    text, _ = refusal(ganeti)
+    assert "mons with different keys: node1, node2, node3" in text
+
+
+def test_a_place_that_ceph_cannot_have_is_refused_in_words(ganeti):
+    ganeti.set("ceph:failure-domain:rack")
+    for name in ("node1", "node2", "node3"):
+        ganeti.config.find(name).AddTag(f"ceph:rack:R+{name}")
+    text, _ = refusal(ganeti)
+    assert "R+node1" in text
+
+
 def test_a_cluster_whose_keys_are_lost_is_not_begun_anew(ganeti):
     ganeti.nodes.failing["node2", "mgr"] = "no luck"
     failure(ganeti)

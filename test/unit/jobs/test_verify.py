@@ -37,6 +37,11 @@ class Verification(LUClusterVerifyConfig):
         self.lines = []
         self._feedback_fn = self.feedback
 
+    def unused(self):
+        """Let no group have storage."""
+        self.all_group_info["g"].GetTags = frozenset
+        return self
+
     def feedback(self, *told):
         # Ganeti 3.0 tells each message, 3.1 a list after its kind.
         self.lines += told[-1] if isinstance(told[-1], list) else [told[-1]]
@@ -83,6 +88,20 @@ def test_a_node_without_the_extension_is_an_error_of_that_node():
     assert unit.verify() is False
     (line,) = unit.lines[2:]
     assert "node node3: ganeti-ceph: is its node daemon running?" in line
+
+
+def test_without_storage_a_node_may_do_without_the_extension():
+    unit = Verification().unused()
+    unit.answers(node3=RuntimeError("Failed to connect to 192.0.2.3"))
+    assert unit.verify() is True
+    assert "WARNING: node node3: " in unit.lines[2]
+
+
+def test_a_misfit_is_an_error_also_without_storage():
+    unit = Verification().unused()
+    unit.answers(node2=MISFIT)
+    assert unit.verify() is False
+    assert "ERROR: node node2: " in unit.lines[2]
 
 
 def test_an_offline_node_is_not_asked():

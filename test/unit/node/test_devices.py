@@ -130,12 +130,13 @@ def test_the_label_of_metadata_names_no_cluster(disk):
 
 
 @pytest.mark.parametrize(("output", "code"), [("", 1), ("no JSON", 0), ("{}", 0)])
-def test_a_label_that_cannot_be_read_is_content_still(disk, output, code):
+def test_what_may_be_an_osd_and_cannot_be_read_is_not_to_be_had(disk, output, code):
     runner = carrying("trixie", "osd")
     runner.knows("ceph-bluestore-tool", output=output, code=code)
     found = devices.look(str(disk), runner)
     assert found.content
-    assert found.label is None or found.label.fsid == ""
+    assert found.label is None
+    assert "cannot be read" in found.busy
 
 
 @pytest.mark.parametrize(
@@ -159,10 +160,47 @@ def test_volumes_tell_of_osds_in_their_tags(disk, tags, label):
     assert "LVM2_member" in found.content or label is not None
 
 
-def test_volumes_that_cannot_be_asked_are_content(disk):
+def test_volumes_that_cannot_be_asked_are_not_to_be_had(disk):
     runner = carrying("trixie", "lvm")
     runner.knows("pvs", code=5)
-    assert devices.look(str(disk), runner).content == "LVM2_member"
+    found = devices.look(str(disk), runner)
+    assert found.content == "LVM2_member"
+    assert "cannot be read" in found.busy
+
+
+@pytest.mark.parametrize(("group", "busy"), [("", ""), ("xenvg", "volume group xenvg")])
+def test_a_disk_of_a_volume_group_is_in_use_though_no_volume_is(disk, group, busy):
+    runner = carrying("trixie", "lvm")
+    runner.knows("pvs", "--noheadings", "--segments", output="  \n")
+    runner.knows("pvs", "--noheadings", "--options", output=f"  {group}\n")
+    found = devices.look(str(disk), runner)
+    assert found.label is None
+    assert busy in found.busy
+    assert bool(found.busy) == bool(group)
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("/dev/disk/by-id/wwn-0x5", True),
+        ("/dev/disk/by-path/pci-0000", True),
+        ("/dev/disk/by-id/lvm-pv-uuid-abc", False),
+        ("/dev/disk/by-id/dm-name-x", False),
+        ("/dev/disk/by-uuid/abc", False),
+        ("/dev/disk/by-label/data", False),
+    ],
+)
+def test_a_name_that_goes_with_the_content_is_not_a_stable_one(name, good):
+    assert (devices.stable_path(name, "/dev/sdb") == name) == good
+
+
+def test_a_label_without_an_osd_is_never_our_own(monkeypatch):
+    device = make_device(
+        content="an OSD", label=make_label("", osd_uuid="", complete=False)
+    )
+    monkeypatch.setattr(devices, "look", lambda path, run: device)
+    with pytest.raises(ExecError, match="carries an OSD now"):
+        devices.check_unchanged("/dev/sdb", False, FakeRunner())
 
 
 def test_a_device_that_the_kernel_gives_to_nobody_is_in_use(disk, monkeypatch):

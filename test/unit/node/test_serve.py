@@ -203,6 +203,7 @@ def test_the_steps_of_one_node_are_done_at_the_same_time(action):
     ("error", "text"),
     [
         (ExecError("no luck"), "no luck"),
+        (KeyError("pools"), "KeyError: 'pools'"),
         (CephError("no quorum", 110), "no quorum"),
         (OSError(errno.ENOSPC, "No space left", "/var"), "No space left: /var"),
         (OSError(errno.ENOSPC, "No space left"), "[Errno 28] No space left"),
@@ -215,6 +216,22 @@ def test_a_step_that_fails_says_why_and_does_not_stop_the_others(action, error, 
     failed, good = do(MakeMgr("a"), AwaitHealth(1))
     assert (failed.step, failed.done, failed.error) == ("mgr", "", text)
     assert (good.done, good.error) == ("healthy", None)
+
+
+def test_a_node_works_for_one_job_at_a_time(action):
+    """A job that gave up may have left its call behind."""
+    begun, go_on = threading.Event(), threading.Event()
+    action(MakeMgr, lambda step: str(begun.set() or go_on.wait(30)))
+    first = threading.Thread(target=do, args=[MakeMgr("a")])
+    first.start()
+    try:
+        assert begun.wait(30)
+        sent = [PROTOCOL, rpc.encode_steps([MakeMgr("a")])]
+        assert "a former run still works" in refusal("ceph_do", sent)
+    finally:
+        go_on.set()
+        first.join()
+    assert do(MakeMgr("a"))[0].error is None
 
 
 def test_one_step_that_is_not_known_keeps_all_from_being_done(action):
