@@ -27,6 +27,9 @@ IMAGE_PACKAGES = {
 TEST_PACKAGES = {"/usr/lib/python3/dist-packages/pytest": "python3-pytest"}
 
 POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_TEXT = (
+    "#!/bin/sh\n# Written by tools/lab for the time of an installation.\nexit 101\n"
+)
 
 
 def os_release(text: str) -> dict[str, str]:
@@ -87,10 +90,11 @@ def require_disk(folder: Path, needed: int) -> None:
 @contextmanager
 def services_kept_down() -> Iterator[None]:
     """Keep package installations from starting services on the host."""
-    if POLICY.exists():
+    # Ours may be left over where we were killed.
+    if POLICY.exists() and POLICY.read_text() != POLICY_TEXT:
         yield
         return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.write_text(POLICY_TEXT)
     POLICY.chmod(0o755)
     try:
         yield

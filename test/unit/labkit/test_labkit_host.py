@@ -63,3 +63,12 @@ def test_a_policy_of_the_host_is_left_alone(tmp_path):
         with host.services_kept_down():
             pass
     assert policy.read_text() == "of the host"
+
+
+def test_a_policy_that_we_left_when_killed_is_taken_away(tmp_path):
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text(host.POLICY_TEXT)
+    with mock.patch.object(host, "POLICY", policy):
+        with host.services_kept_down():
+            assert policy.exists()
+    assert not policy.exists()
