@@ -14,6 +14,12 @@ class LUModifyStorageParameters(StorageUnit):
         change = params.parse(self.options.get("parameters", ""))
         self.current = self.parameters()
         self.wanted = params.apply(self.current, change, initialised=self.initialised())
+        old, new = params.to_tags(self.current), params.to_tags(self.wanted)
+        tags = [f"- {tag}" for tag in sorted(old - new)]
+        tags += [f"+ {tag}" for tag in sorted(new - old)]
+        self.dry_run_result = [
+            (True, line) for line in tags or ["the storage parameters are so already"]
+        ]
 
     def execute(self, feedback: Callable[[str], None]) -> str:
         """Replace the tags that differ."""

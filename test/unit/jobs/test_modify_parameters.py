@@ -42,6 +42,16 @@ def test_what_is_so_already_is_not_written(ganeti):
     assert ganeti.config.updates == []
 
 
+def test_a_dry_run_tells_what_would_change_and_changes_nothing(ganeti):
+    ganeti.set("ceph:pool:vms")
+    job = "modify-storage-parameters"
+    said = ganeti.run(job, True, parameters="ceph:pool=,pool-size=2")
+    assert said == ["- ceph:pool:vms", "+ ceph:pool-size:2"]
+    same = ganeti.run(job, True, parameters="ceph:pool=vms")
+    assert same == ["the storage parameters are so already"]
+    assert ganeti.config.updates == []
+
+
 def test_no_node_is_asked(ganeti):
     ganeti.modify("ceph:pool=vms")
     assert ganeti.calls() == []
