@@ -81,7 +81,7 @@ class LUInitDistributedStorage(StorageUnit):
             raise PrereqError(
                 f"the storage cluster {begun}, which was ready, does not answer: bring"
                 " its mons back first ('systemctl status ceph-mon@HOST' on their"
-                " nodes)"
+                f" nodes); {self.silence}"
             )
         keys = self._find_keys() if begun else None
         try:
@@ -118,10 +118,12 @@ class LUInitDistributedStorage(StorageUnit):
         ]
         # One that holds a mon knows most; another serves as well.
         able.sort(key=lambda node: not node.facts.mons)
+        self.silence = "no node that is online has its configuration and key"
         for node in able[:3]:
             reply = rpc.call(self.rpc, rpc.STATUS, {node.uuid: None})[node.uuid]
             if reply.answer is not None:
                 return reply.answer
+            self.silence = f"{node.name}: {reply.error}"
         return None
 
     def _find_keys(self) -> Keys | None:

@@ -408,6 +408,7 @@ def test_a_cluster_that_was_ready_and_does_not_answer_is_not_made_again(ganeti):
     ganeti.rpc.answers("ceph_status", unreachable)
     text, code = refusal(ganeti)
     assert "does not answer: bring its mons back first" in text
+    assert "node3: Operation timed out" in text
     assert code == ganeti_errors.ECODE_STATE
 
 
