@@ -100,6 +100,11 @@ def start(step: StartOsd, run: Runner) -> str:
         )
         for path in directory.iterdir():
             os.chown(path, *owner, follow_symlinks=False)
+    if not (directory / "keyring").exists():
+        with ceph.connect() as cluster:
+            answer = ceph.command(cluster, "auth get", entity=f"osd.{osd_id}")
+        text = config.keyring(f"osd.{osd_id}", Secret(answer[0]["key"]))
+        files.write(directory / "keyring", text, 0o600, owner)
     services.prepare_osds(run)
     services.start("osd", osd_id, run)
     return f"osd.{osd_id} runs on {step.device}"

@@ -291,6 +291,7 @@ def test_an_osd_whose_directory_is_there_finds_its_device_and_is_started(
 ):
     home(3).mkdir(parents=True)
     (home(3) / "fsid").write_text(f"{UUID}\n")
+    (home(3) / "keyring").write_text("")
     (home(3) / "block").symlink_to("/dev/elsewhere")
     assert osd.start(START, run) == "osd.3 runs on /dev/sdb"
     assert unit(3) in systemd.running
@@ -310,6 +311,16 @@ def test_a_directory_that_is_lost_is_made_from_the_device(whole, tree, run, syst
 def test_an_osd_finds_its_database_again(whole, run):
     osd.start(dataclasses.replace(START, db_device="/dev/nvme0"), run)
     assert (home(3) / "block.db").readlink() == Path("/dev/nvme0")
+
+
+def test_an_osd_whose_key_is_lost_gets_it_from_the_cluster(whole, tree, run, storage):
+    storage.answers["auth get"] = [{"entity": "osd.3", "key": "its-key=="}]
+    home(3).mkdir(parents=True)
+    (home(3) / "fsid").write_text(f"{UUID}\n")
+    osd.start(START, run)
+    assert "its-key==" in files.read(home(3) / "keyring")
+    assert stat.S_IMODE((home(3) / "keyring").stat().st_mode) == 0o600
+    assert tree.owner(home(3) / "keyring") == tree.CEPH
 
 
 def test_a_directory_of_another_osd_is_left_alone(whole, run, systemd):
