@@ -1,0 +1,322 @@
+"""The parameters of rbd disks beyond Ganeti's own, declared once.
+
+The fields of :class:`DiskOptions` are the declarations: ``-D rbd:`` and ``--disk`` of
+Ganeti's commands, the node's device and the manual page all read them from there.
+Their values are texts in Ganeti's configuration.
+"""
+
+# _declare makes a field and nothing mutable, as dataclasses.field does.
+# ruff: noqa: RUF009
+
+import dataclasses
+import enum
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ganeti_ceph.disk import uri
+from ganeti_ceph.errors import UsageError
+
+
+class Mapper(enum.StrEnum):
+    """What makes a block device of an image."""
+
+    AUTO = "auto"
+    KRBD = "krbd"
+    NBD = "nbd"
+    FUSE = "fuse"
+
+
+#: The features of images that may be asked for, each a bit of Ceph's.
+FEATURES = (
+    "layering",
+    "exclusive-lock",
+    "object-map",
+    "fast-diff",
+    "deep-flatten",
+    "journaling",
+)
+
+#: What a new image has if nothing else is asked for: all that QEMU and, since Linux
+#: 5.3, the kernel can use.
+USUAL_FEATURES = FEATURES[:5]
+
+_NEEDS = {
+    "object-map": "exclusive-lock",
+    "fast-diff": "object-map",
+    "journaling": "exclusive-lock",
+}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SIZE = re.compile(r"(\d{1,15})([KMGT]?)")
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """What there is to know of one parameter.
+
+    ``kept`` tells whether a disk keeps the value that it was made with when the
+    defaults change later, ``changeable`` whether ``gnt-instance modify --disk N:``
+    may change it.
+    """
+
+    name: str
+    field: str
+    default: str
+    parse: Callable[[str], Any]
+    syntax: str
+    description: str
+    kept: bool = False
+    changeable: bool = False
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise UsageError("use letters, digits, '.', '_' and '-'")
+    return text
+
+
+def _name_or_none(text: str) -> str:
+    return _name(text) if text else ""
+
+
+def _path(text: str) -> str:
+    uri.Volume("pool", "image", conf=text)
+    return text
+
+
+def _mapper(text: str) -> Mapper:
+    try:
+        return Mapper(text)
+    except ValueError:
+        raise UsageError(f"use one of {', '.join(Mapper)}") from None
+
+
+def _features(text: str) -> tuple[str, ...] | None:
+    if text == "auto":
+        return None
+    given = text.split("+")
+    for name in given:
+        if name not in FEATURES:
+            raise UsageError(
+                f"there is no feature {name!r}, only {', '.join(FEATURES)}"
+            )
+        if name in _NEEDS and _NEEDS[name] not in given:
+            raise UsageError(f"{name} needs {_NEEDS[name]}, too")
+    return tuple(name for name in FEATURES if name in given)
+
+
+def _size(text: str) -> int:
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise UsageError("use a number of bytes, also with K, M, G or T")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _object_size(text: str) -> int:
+    if not text:
+        return 0
+    size = _size(text)
+    if size & (size - 1) or not 4096 <= size <= 32 * 2**20:
+        raise UsageError("use a power of two from 4K to 32M")
+    return size
+
+
+def _stripe_unit(text: str) -> int:
+    return _size(text) if text else 0
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"\d{1,12}", text):
+        raise UsageError("use a number")
+    return int(text)
+
+
+def _declare(
+    name: str,
+    default: str,
+    parse: Callable[[str], Any],
+    syntax: str,
+    description: str,
+    **rest: bool,
+) -> Any:
+    declared = {
+        "name": name,
+        "default": default,
+        "parse": parse,
+        "syntax": syntax,
+        "description": description,
+        **rest,
+    }
+    return dataclasses.field(default=parse(default), metadata=declared)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskOptions:
+    """The parameters of one disk."""
+
+    pool: str = _declare(
+        "pool", "rbd", _name, "NAME", "The pool that holds the image.", kept=True
+    )
+    namespace: str = _declare(
+        "namespace",
+        "",
+        _name_or_none,
+        "NAME",
+        "The namespace of the pool that holds the image, which has to exist.",
+        kept=True,
+    )
+    data_pool: str = _declare(
+        "data-pool",
+        "",
+        _name_or_none,
+        "NAME",
+        "The pool that holds the image's data, for example an erasure coded one; the"
+        " other pool then holds what describes the image.",
+        kept=True,
+    )
+    user: str = _declare(
+        "user-id",
+        uri.USER,
+        _name,
+        "NAME",
+        "The Ceph user, without 'client.', that opens the image; its key has to be on"
+        " the nodes.",
+        kept=True,
+    )
+    conf: str = _declare(
+        "ceph-conf",
+        uri.CONF,
+        _path,
+        "PATH",
+        "Ceph's configuration file on the nodes, which tells the storage cluster.",
+        kept=True,
+    )
+    mapper: Mapper = _declare(
+        "mapper",
+        "auto",
+        _mapper,
+        "|".join(Mapper),
+        "What makes the block device in kernelspace access: the kernel's rbd driver,"
+        " rbd-nbd, or a FUSE export of QEMU's with a loop device; auto takes the first"
+        " of them that works on the node and with the image.",
+    )
+    #: None for those that suit.
+    features: tuple[str, ...] | None = _declare(
+        "features",
+        "auto",
+        _features,
+        "auto|NAME+...",
+        "The features of a new image; auto takes " + ", ".join(USUAL_FEATURES) + ".",
+    )
+    #: Bytes; 0 for Ceph's own choice.
+    object_size: int = _declare(
+        "object-size",
+        "",
+        _object_size,
+        "SIZE",
+        "The size of a new image's objects, a power of two from 4K to 32M.",
+    )
+    #: Bytes; 0 for Ceph's own choice.
+    stripe_unit: int = _declare(
+        "stripe-unit",
+        "",
+        _stripe_unit,
+        "SIZE",
+        "How much of a new image lies in one object before the next one follows;"
+        " together with stripe-count.",
+    )
+    #: 0 for Ceph's own choice.
+    stripe_count: int = _declare(
+        "stripe-count",
+        "0",
+        _number,
+        "NUMBER",
+        "Over how many objects at a time a new image is spread.",
+    )
+    #: Seconds.
+    trash_grace: int = _declare(
+        "trash-grace",
+        "0",
+        _number,
+        "SECONDS",
+        "How long the image of a removed disk stays in Ceph's trash, from where"
+        " 'gnt-storage trash restore' brings it back; with 0 it is deleted at once.",
+    )
+    #: Requests per second; 0 for no limit.
+    iops: int = _declare(
+        "iops",
+        "0",
+        _number,
+        "NUMBER",
+        "How many requests the instance may send per second; 0 is no limit.",
+        changeable=True,
+    )
+    #: Bytes per second; 0 for no limit.
+    bandwidth: int = _declare(
+        "bandwidth",
+        "0",
+        _size,
+        "SIZE",
+        "How many bytes the instance may read and write per second; 0 is no limit.",
+        changeable=True,
+    )
+
+    def __post_init__(self) -> None:
+        if bool(self.stripe_unit) != bool(self.stripe_count):
+            raise UsageError("give stripe-unit and stripe-count together")
+        whole = self.object_size or 4 * 2**20
+        if self.stripe_unit and (self.stripe_unit > whole or whole % self.stripe_unit):
+            raise UsageError(
+                f"stripe-unit {self.stripe_unit} has to divide the object size {whole}"
+            )
+
+
+OPTIONS: tuple[Option, ...] = tuple(
+    Option(field=field.name, **field.metadata)
+    for field in dataclasses.fields(DiskOptions)
+)
+
+_BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def read(params: Mapping[str, Any]) -> DiskOptions:
+    """Return the options that a disk's parameters give; others are left alone.
+
+    Raises :class:`UsageError` that names the parameter.
+    """
+    values = {}
+    for option in OPTIONS:
+        if option.name not in params:
+            continue
+        text = str(params[option.name])
+        try:
+            values[option.field] = option.parse(text)
+        except UsageError as err:
+            raise UsageError(
+                f"the disk parameter {option.name} cannot be {text!r}: {err}"
+            ) from None
+    return DiskOptions(**values)
+
+
+def given(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return those of a disk's parameters that are declared here."""
+    return {name: str(value) for name, value in params.items() if name in _BY_NAME}
+
+
+def kept(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a disk shall keep: all of its own, and the defaults to be kept."""
+    values = {
+        option.name: str(defaults.get(option.name, option.default))
+        for option in OPTIONS
+        if option.kept
+    }
+    return {**values, **given(own)}
+
+
+def volume(image: str, options: DiskOptions) -> uri.Volume:
+    """Return the volume of an image that a disk with these options has."""
+    return uri.Volume(
+        options.pool, image, options.namespace, options.user, options.conf
+    )
