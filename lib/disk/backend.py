@@ -9,8 +9,8 @@ from typing import Any
 from ganeti import backend, errors, utils
 from ganeti.storage import bdev
 
-from ganeti_ceph.disk import image
-from ganeti_ceph.disk.device import UserspaceDevice, is_userspace
+from ganeti_ceph.disk import image, mappers
+from ganeti_ceph.disk.device import ImageDevice, is_rbd, is_userspace, volume_of
 from ganeti_ceph.errors import Error
 
 #: Seconds that the server of a disk's image may stay silent.
@@ -23,16 +23,20 @@ def remove(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     Ganeti takes a disk that it cannot look at for one that is gone already.
     """
     (disk,) = args
-    if is_userspace(disk):
+    if is_rbd(disk):
         with _failing_the_call(f"cannot remove {disk.iv_name}"):
             bdev.FindDevice(disk, [])
     return wrapped(*args, **kwargs)
 
 
 def shutdown(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    """Do nothing, not even look: it must work without the storage cluster, too."""
+    """Unmap the image without a look at it: the storage cluster may be gone."""
     (disk,) = args
-    return None if is_userspace(disk) else wrapped(*args, **kwargs)
+    if not is_rbd(disk):
+        return wrapped(*args, **kwargs)
+    with _failing_the_call(f"cannot deactivate {disk.iv_name}"):
+        mappers.unmap(volume_of(disk))
+    return None
 
 
 def wipe(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
@@ -74,9 +78,9 @@ def refuse_no_path(
     return wrapped(*args, **kwargs)
 
 
-def _find(disk: Any) -> UserspaceDevice:
+def _find(disk: Any) -> ImageDevice:
     device = bdev.FindDevice(disk, [])
-    if not isinstance(device, UserspaceDevice):
+    if not isinstance(device, ImageDevice):
         raise Error("its image is missing")
     return device
 

@@ -1,4 +1,4 @@
-"""A program that moves an image's content: ``copy import|export POOL IMAGE``.
+"""A program that moves an image's content: ``copy import|export URI``.
 
 Ganeti runs it in pipes, where it moves a disk to another template or cluster.
 """
@@ -8,8 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from ganeti_ceph.disk import image
-from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.disk import image, uri
 from ganeti_ceph.errors import Error
 
 
@@ -24,8 +23,10 @@ def main(arguments: Sequence[str]) -> int:
     # A reader that goes away ends the export, quietly.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        direction, pool, name = arguments
-        volume = Volume(pool, name)
+        direction, text = arguments
+        volume = uri.parse(text)
+        if volume is None:
+            raise ValueError(text)
         if direction == "import":
             image.write(volume, pieces(sys.stdin.buffer))
         elif direction == "export":
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             raise ValueError(direction)
     except ValueError:
-        print("usage: copy import|export POOL IMAGE", file=sys.stderr)
+        print("usage: copy import|export URI", file=sys.stderr)
         return 2
     except Error as err:
         print(err, file=sys.stderr)

@@ -1,13 +1,15 @@
-"""Ganeti's block device for a disk in userspace access: an image nobody maps.
+"""Ganeti's block device for an rbd disk: an image, mapped where its access needs it.
 
-QEMU opens the image by itself, so there is no path, no device number and nothing to
-do for opening, closing and shutting down.
+In userspace access QEMU opens the image by itself: there is no path, no device number
+and nothing to do for opening and closing.  In kernelspace access the image is mapped
+while the disk is active.  Making one of these objects never maps anything.
 """
 
 # Ganeti gives the methods their names.
 # ruff: noqa: N802
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -15,25 +17,36 @@ from typing import Any
 from ganeti import constants
 from ganeti.storage import base
 
-from ganeti_ceph.disk import image
+from ganeti_ceph.disk import image, mappers, options
+from ganeti_ceph.disk.options import DiskOptions
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import Error
 
 MEBIBYTE = 1024**2
 
 
+def is_rbd(disk: Any) -> bool:
+    """Tell whether a disk of Ganeti's is one of :class:`ImageDevice`'s."""
+    return bool(disk.dev_type == constants.DT_RBD)
+
+
 def is_userspace(disk: Any) -> bool:
-    """Tell whether a disk of Ganeti's is one of :class:`UserspaceDevice`'s."""
-    return disk.dev_type == constants.DT_RBD and _opened_by_qemu(disk.params)
+    """Tell whether QEMU opens the image of a disk of Ganeti's by itself."""
+    return is_rbd(disk) and _opened_by_qemu(disk.params)
 
 
 def extend_dev_map(dev_map: dict[str, Any]) -> None:
-    """Let Ganeti take :class:`UserspaceDevice` for the disks in userspace access."""
-    dev_map[constants.DT_RBD] = _by_access(dev_map[constants.DT_RBD])
+    """Let Ganeti take :class:`ImageDevice` for rbd disks."""
+    dev_map[constants.DT_RBD] = ImageDevice
 
 
-class UserspaceDevice(base.BlockDev):  # type: ignore[misc]
-    """An image that QEMU opens by itself."""
+def volume_of(disk: Any) -> Volume:
+    """Return the volume of a disk of Ganeti's."""
+    return _volume(disk.logical_id, disk.params)
+
+
+class ImageDevice(base.BlockDev):  # type: ignore[misc]
+    """An image, and the block device that it is mapped to, if it is."""
 
     def __init__(
         self,
@@ -46,6 +59,7 @@ class UserspaceDevice(base.BlockDev):  # type: ignore[misc]
     ) -> None:
         super().__init__(unique_id, children, size, params, dyn_params, **kwargs)
         self.volume = _volume(unique_id, params)
+        self.userspace = _opened_by_qemu(params)
         self._bytes: int | None = None
         # Ganeti reads "attached" right after making a device.
         self.Attach()
@@ -61,12 +75,12 @@ class UserspaceDevice(base.BlockDev):  # type: ignore[misc]
         excl_stor: bool,
         dyn_params: Any,
         **kwargs: Any,
-    ) -> "UserspaceDevice":
+    ) -> "ImageDevice":
         """Make a new image; one that exists is an error."""
         if excl_stor:
             base.ThrowError("rbd disks know no exclusive storage")
         with _failing_as_ganeti():
-            image.create(_volume(unique_id, params), size * MEBIBYTE)
+            image.create(_volume(unique_id, params), size * MEBIBYTE, _options(params))
         return cls(unique_id, children, size, params, dyn_params, **kwargs)
 
     def Attach(self, **kwargs: Any) -> bool:
@@ -74,33 +88,59 @@ class UserspaceDevice(base.BlockDev):  # type: ignore[misc]
         with _failing_as_ganeti():
             self._bytes = image.size(self.volume)
         self.attached = self._bytes is not None
+        self._show(mappers.find(self.volume))
         return self.attached
 
     def Assemble(self) -> None:
-        """Fail if the image is missing."""
+        """Fail if the image is missing; map it in kernelspace access."""
         if not self.attached:
             base.ThrowError(
                 "the storage cluster has no image %s; was it removed, or is another"
                 " pool meant ('gnt-cluster info' shows rbd's pool)?",
                 self.volume,
             )
+        if not self.userspace:
+            self.Map()
+        elif self.dev_path:
+            base.ThrowError(
+                "the image %s is mapped to %s on this node; 'gnt-instance"
+                " deactivate-disks' unmaps it",
+                self.volume,
+                self.dev_path,
+            )
+
+    def Map(self) -> str:
+        """Make the block device, whatever the access; return its path."""
+        with _failing_as_ganeti():
+            self._show(
+                mappers.map(
+                    self.volume,
+                    _options(self.params).mapper,
+                    image.features(self.volume),
+                )
+            )
+        return str(self.dev_path)
 
     def Open(self, force: bool = False, exclusive: bool = True) -> None:
-        """Do nothing: QEMU opens the image."""
+        """Do nothing: who uses the image opens it."""
 
     def Close(self) -> None:
-        """Do nothing: QEMU closes the image."""
+        """Do nothing: who uses the image closes it."""
 
     def Shutdown(self) -> None:
-        """Do nothing: nothing of the image is on this node."""
+        """Unmap the image if it is mapped on this node."""
+        with _failing_as_ganeti():
+            mappers.unmap(self.volume)
+        self._show(None)
 
     def Rename(self, new_id: Any) -> None:
         """Do nothing: the image's name does not follow the instance's."""
 
     def Remove(self) -> None:
         """Remove the image unless something has it open."""
+        self.Shutdown()
         with _failing_as_ganeti():
-            image.remove(self.volume)
+            image.remove(self.volume, _options(self.params).trash_grace)
 
     def Grow(
         self, amount: int, dryrun: bool, backingstore: bool, excl_stor: bool
@@ -108,10 +148,14 @@ class UserspaceDevice(base.BlockDev):  # type: ignore[misc]
         """Grow the image by ``amount`` mebibytes; it is never made smaller."""
         if not backingstore:
             return
-        self.Assemble()
-        if not dryrun:
-            with _failing_as_ganeti():
-                self._bytes = image.grow(self.volume, (self.size + amount) * MEBIBYTE)
+        if not self.attached:
+            base.ThrowError("the storage cluster has no image %s", self.volume)
+        if dryrun:
+            return
+        with _failing_as_ganeti():
+            self._bytes = image.grow(self.volume, (self.size + amount) * MEBIBYTE)
+            if self.dev_path:
+                mappers.resized(self.volume, self._bytes)
 
     def GetActualSize(self) -> int | None:
         """Return the image's size in bytes."""
@@ -140,54 +184,23 @@ class UserspaceDevice(base.BlockDev):  # type: ignore[misc]
             )
         return self.volume.uri()
 
+    def _show(self, path: str | None) -> None:
+        self.dev_path = path
+        self.major = self.minor = None
+        if path:
+            number = os.stat(path).st_rdev
+            self.major, self.minor = os.major(number), os.minor(number)
+
     def _copy_command(self, direction: str) -> list[str]:
-        self.Assemble()
+        if not self.attached:
+            base.ThrowError("the storage cluster has no image %s", self.volume)
         return [
             sys.executable,
             "-m",
             "ganeti_ceph.disk.copy",
             direction,
-            self.volume.pool,
-            self.volume.image,
+            self.volume.uri(),
         ]
-
-
-def _by_access(stock: type[Any]) -> type[Any]:
-    """Return what makes the device class that a disk's access mode needs."""
-
-    def choose(params: dict[str, Any]) -> type[Any]:
-        return UserspaceDevice if _opened_by_qemu(params) else stock
-
-    class RbdDevice(base.BlockDev):  # type: ignore[misc]
-        """Makes a device of the class that fits; has no objects of its own."""
-
-        def __new__(
-            cls,
-            unique_id: Any,
-            children: Any,
-            size: int,
-            params: dict[str, Any],
-            *args: Any,
-            **kwargs: Any,
-        ) -> Any:
-            return choose(params)(unique_id, children, size, params, *args, **kwargs)
-
-        @classmethod
-        def Create(
-            cls,
-            unique_id: Any,
-            children: Any,
-            size: int,
-            spindles: Any,
-            params: dict[str, Any],
-            *args: Any,
-            **kwargs: Any,
-        ) -> Any:
-            return choose(params).Create(
-                unique_id, children, size, spindles, params, *args, **kwargs
-            )
-
-    return RbdDevice
 
 
 def _opened_by_qemu(params: dict[str, Any]) -> bool:
@@ -195,11 +208,16 @@ def _opened_by_qemu(params: dict[str, Any]) -> bool:
     return bool(mode == constants.DISK_USERSPACE)
 
 
+def _options(params: dict[str, Any]) -> DiskOptions:
+    with _failing_as_ganeti():
+        return options.read(params)
+
+
 def _volume(unique_id: Any, params: dict[str, Any]) -> Volume:
     if not isinstance(unique_id, tuple | list) or len(unique_id) != 2:
         raise ValueError(f"{unique_id!r} is no rbd disk's logical id")
     with _failing_as_ganeti():
-        return Volume(params[constants.LDP_POOL], unique_id[1])
+        return options.volume(unique_id[1], options.read(params))
 
 
 @contextlib.contextmanager

@@ -1,31 +1,73 @@
 """Images of the storage cluster through librbd: made, looked at, changed, removed.
 
-Every function connects for itself and is bounded as :func:`ganeti_ceph.ceph.connect`
-is.  What fails raises :class:`ganeti_ceph.errors.CephError`.
+Every function connects for itself (see :func:`together`) and is bounded as
+:func:`ganeti_ceph.ceph.connect` is.  What fails raises
+:class:`ganeti_ceph.errors.CephError`, whose message ends a sentence that the caller
+began.
 """
 
 import contextlib
+import contextvars
+import dataclasses
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import rados
 import rbd
 
 from ganeti_ceph import ceph
+from ganeti_ceph.disk.options import FEATURES, USUAL_FEATURES, DiskOptions
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import CephError
 
-#: How much is read or written at a time, the size of an image's objects.
+#: How much is read or written at a time, the usual size of an image's objects.
 CHUNK = 4 * 1024**2
 
+_BITS = {
+    name: getattr(rbd, f"RBD_FEATURE_{name.upper().replace('-', '_')}")
+    for name in FEATURES
+}
+_DATA_POOL = ("data-pool", rbd.RBD_FEATURE_DATA_POOL)
 
-def create(volume: Volume, size: int) -> None:
+#: Seconds after which Ceph takes a client that is gone for dead.
+_FORGOTTEN = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFacts:
+    """What there is to know of an image; sizes are in bytes."""
+
+    size: int
+    #: How much of it has been written, in whole objects.
+    used: int
+    features: tuple[str, ...]
+    #: Addresses of the hosts that have it open, one for each client.
+    watchers: tuple[str, ...]
+    snapshots: tuple[str, ...]
+    metadata: tuple[tuple[str, str], ...]
+
+
+def create(volume: Volume, size: int, options: DiskOptions) -> None:
     """Make an image of ``size`` bytes, all zero; never touches one that exists."""
+    names = USUAL_FEATURES if options.features is None else options.features
+    order = options.object_size.bit_length() - 1 if options.object_size else None
     with _pool(volume, "create") as pool:
+        if options.data_pool:
+            _check_pool(pool, options.data_pool)
         try:
-            rbd.RBD().create(pool, volume.image, size, old_format=False)
+            rbd.RBD().create(
+                pool,
+                volume.image,
+                size,
+                order=order,
+                old_format=False,
+                features=sum(_BITS[name] for name in names),
+                stripe_unit=options.stripe_unit,
+                stripe_count=options.stripe_count,
+                data_pool=options.data_pool or None,
+            )
         except rbd.ImageExists:
             raise CephError(
                 f"the image {volume} exists already and was left as it is; remove it"
@@ -44,6 +86,44 @@ def size(volume: Volume) -> int | None:
             return None
 
 
+def features(volume: Volume) -> tuple[str, ...]:
+    """Return the names of an image's features."""
+    with _image(volume, "open", read_only=True) as image:
+        return _features(image)
+
+
+def look(volume: Volume) -> ImageFacts | None:
+    """Return all there is to know of an image, None if there is no such image."""
+    with _pool(volume, "open") as pool:
+        try:
+            with rbd.Image(pool, volume.image, read_only=True) as image:
+                return ImageFacts(
+                    size=int(image.size()),
+                    used=_used(image),
+                    features=_features(image),
+                    watchers=_watchers(image),
+                    snapshots=_snapshots(image),
+                    metadata=tuple(sorted(image.metadata_list())),
+                )
+        except rbd.ImageNotFound:
+            return None
+
+
+def names(volume: Volume) -> frozenset[str]:
+    """Return the names of all images beside this one, in one question."""
+    with _pool(volume, "list the images beside") as pool:
+        return frozenset(rbd.RBD().list(pool))
+
+
+def describe(volume: Volume, metadata: Mapping[str, str]) -> None:
+    """Write down with an image what it is for."""
+    with _image(volume, "describe") as image:
+        present = dict(image.metadata_list())
+        for name, value in metadata.items():
+            if present.get(name) != value:
+                image.metadata_set(name, value)
+
+
 def grow(volume: Volume, size: int) -> int:
     """Grow an image to ``size`` bytes; return its size, larger if it was before."""
     with _image(volume, "grow") as image:
@@ -53,25 +133,27 @@ def grow(volume: Volume, size: int) -> int:
         return max(present, size)
 
 
-def remove(volume: Volume) -> None:
-    """Remove an image that nobody has open; one that is not there is no failure."""
+def remove(volume: Volume, grace: int = 0) -> None:
+    """Remove an image that nobody holds; one that is not there is no failure.
+
+    With ``grace``, in seconds, it stays in Ceph's trash for so long.
+    """
     with _pool(volume, "remove") as pool:
         try:
-            rbd.RBD().remove(pool, volume.image)
+            # Read-only, so that this look is no watcher itself.
+            with rbd.Image(pool, volume.image, read_only=True) as image:
+                holders = _holders(volume, image)
+            if holders:
+                raise holders
+            if grace:
+                rbd.RBD().trash_move(pool, volume.image, grace)
+            else:
+                rbd.RBD().remove(pool, volume.image)
         except rbd.ImageNotFound:
             return
         except rbd.ImageBusy:
-            raise CephError(
-                f"the image {volume} is in use{_by_whom(pool, volume)}; stop what has"
-                " it open there (a crashed client is forgotten after 30 s)",
-                errno.EBUSY,
-            ) from None
-        except rbd.ImageHasSnapshots:
-            raise CephError(
-                f"the image {volume} has snapshots; look at them with 'rbd snap ls"
-                f" {volume}' and remove them first",
-                errno.ENOTEMPTY,
-            ) from None
+            # Opened since the look.
+            raise _in_use(volume, ()) from None
 
 
 def wipe(volume: Volume, offset: int, length: int) -> None:
@@ -112,23 +194,102 @@ def write(volume: Volume, pieces: Iterable[bytes]) -> None:
         image.flush()
 
 
+_shared: contextvars.ContextVar[
+    tuple[contextlib.ExitStack, dict[tuple[str, str], rados.Rados]] | None
+] = contextvars.ContextVar("shared", default=None)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Let all functions that are called within the block share their connections."""
+    if _shared.get() is not None:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        token = _shared.set((stack, {}))
+        try:
+            yield
+        finally:
+            _shared.reset(token)
+
+
+@contextlib.contextmanager
+def _cluster(volume: Volume) -> Iterator[rados.Rados]:
+    shared = _shared.get()
+    if shared is None:
+        with ceph.connect(volume.conf, volume.client) as cluster:
+            yield cluster
+        return
+    stack, open_ones = shared
+    key = (volume.conf, volume.client)
+    if key not in open_ones:
+        open_ones[key] = stack.enter_context(ceph.connect(*key))
+    yield open_ones[key]
+
+
 @contextlib.contextmanager
 def _pool(volume: Volume, verb: str) -> Iterator[Any]:
-    with ceph.connect() as cluster:
+    with _cluster(volume) as cluster:
         try:
             with cluster.open_ioctx(volume.pool) as pool:
+                if volume.namespace:
+                    pool.set_namespace(volume.namespace)
+                    if not rbd.RBD().namespace_exists(pool, volume.namespace):
+                        raise CephError(
+                            f"the pool {volume.pool} has no namespace"
+                            f" {volume.namespace}; create it with 'rbd namespace"
+                            f" create {volume.pool}/{volume.namespace}'",
+                            errno.ENOENT,
+                        )
                 yield pool
         except rados.ObjectNotFound as err:
-            raise CephError(
-                f"the storage cluster has no pool {volume.pool}; create it or name"
-                " another one ('gnt-cluster modify -D rbd:pool=NAME')",
-                errno.ENOENT,
-            ) from err
+            raise _no_pool(volume.pool) from err
         except (rbd.Error, rados.Error) as err:
             number = getattr(err, "errno", None) or errno.EIO
             raise CephError(
-                f"cannot {verb} the image {volume}: {os.strerror(number)}", number
+                f"cannot {verb} the image {volume}:"
+                f" {_reason(cluster, volume, abs(number))}",
+                abs(number),
             ) from err
+
+
+def _check_pool(pool: Any, name: str) -> None:
+    if not pool.rados.pool_exists(name):
+        raise _no_pool(name)
+
+
+def _no_pool(name: str) -> CephError:
+    return CephError(
+        f"the storage cluster has no pool {name}; create it or name another one"
+        " ('gnt-cluster modify -D rbd:pool=NAME')",
+        errno.ENOENT,
+    )
+
+
+def _reason(cluster: rados.Rados, volume: Volume, number: int) -> str:
+    """Say what an error's number means here."""
+    if number in (errno.EPERM, errno.EACCES):
+        return (
+            f"{volume.client} may not do that in the pool {volume.pool} ('ceph auth"
+            f" get {volume.client}' shows what it may)"
+        )
+    if number in (errno.ETIMEDOUT, errno.ENOSPC, errno.EDQUOT):
+        # Ceph lets clients of a full pool wait for space rather than fail.
+        if full := _what_is_full(cluster):
+            return full
+    if number == errno.ETIMEDOUT:
+        return f"no answer within {ceph.TIMEOUT} s; look at 'ceph -s'"
+    return os.strerror(number)
+
+
+def _what_is_full(cluster: rados.Rados) -> str:
+    with contextlib.suppress(CephError):
+        checks = ceph.command(cluster, "health", detail="detail")["checks"]
+        for name in ("POOL_FULL", "OSD_FULL"):
+            if name in checks:
+                details = checks[name].get("detail") or [checks[name]["summary"]]
+                return "; ".join(detail["message"] for detail in details)
+    return ""
 
 
 @contextlib.contextmanager
@@ -138,12 +299,62 @@ def _image(volume: Volume, verb: str, read_only: bool = False) -> Iterator[Any]:
             yield image
 
 
-def _by_whom(pool: Any, volume: Volume) -> str:
-    # Read-only, so that this look is no watcher itself.
-    try:
-        with rbd.Image(pool, volume.image, read_only=True) as image:
-            addresses = {watcher["addr"] for watcher in image.watchers_list()}
-    except rbd.Error:
-        return ""
-    hosts = {address.rpartition(":")[0] for address in addresses}
-    return f" at {', '.join(sorted(hosts))}" if hosts else ""
+def _features(image: Any) -> tuple[str, ...]:
+    bits = image.features()
+    return tuple(
+        name for name, bit in (*_BITS.items(), _DATA_POOL) if bits & bit == bit
+    )
+
+
+def _used(image: Any) -> int:
+    total = 0
+
+    def add(_: int, length: int, exists: bool) -> None:
+        nonlocal total
+        total += length if exists else 0
+
+    # With the feature fast-diff this reads the object map only.
+    image.diff_iterate(0, image.size(), None, add, whole_object=True)
+    return total
+
+
+def _snapshots(image: Any) -> tuple[str, ...]:
+    return tuple(snapshot["name"] for snapshot in image.list_snaps())
+
+
+def _watchers(image: Any) -> tuple[str, ...]:
+    addresses = sorted({watcher["addr"] for watcher in image.watchers_list()})
+    return tuple(address.rpartition(":")[0].strip("[]") for address in addresses)
+
+
+def _holders(volume: Volume, image: Any) -> CephError | None:
+    """Return why an image may not be removed, by whom it is held."""
+    if watchers := _watchers(image):
+        return _in_use(volume, watchers)
+    clones = []
+    snapshots = _snapshots(image)
+    for snapshot in snapshots:
+        image.set_snap(snapshot)
+        clones += [f"{pool}/{name}" for pool, name in image.list_children()]
+    if clones:
+        return CephError(
+            f"the image {volume} has the clones {', '.join(sorted(clones))}; remove"
+            " them or make them independent ('rbd flatten') first",
+            errno.ENOTEMPTY,
+        )
+    if snapshots:
+        return CephError(
+            f"the image {volume} has the snapshots {', '.join(snapshots)}; remove them"
+            f" first ('rbd snap rm {volume}@NAME', 'rbd snap purge {volume}')",
+            errno.ENOTEMPTY,
+        )
+    return None
+
+
+def _in_use(volume: Volume, hosts: Iterable[str]) -> CephError:
+    at = f" at {', '.join(sorted(set(hosts)))}" if hosts else ""
+    return CephError(
+        f"the image {volume} is in use{at}; stop what has it open there (a crashed"
+        f" client is forgotten after {_FORGOTTEN} s)",
+        errno.EBUSY,
+    )

@@ -120,6 +120,9 @@ def _apply(module: types.ModuleType, join: Join) -> None:
     if join.kind is Kind.EXTEND:
         function(value)
         return
+    if join.kind is Kind.REPLACE:
+        setattr(owner, name, function(value))
+        return
     import wrapt
 
     wrapt.wrap_function_wrapper(owner, name, function)

@@ -1,0 +1,205 @@
+"""The parameters of rbd disks in Ganeti's configuration and its commands.
+
+Ganeti has a parameter's default in the cluster and in the node group (``-D rbd:``) and
+keeps what a disk has of its own in ``disk.params``, which goes before the defaults.
+There our parameters are kept too, beside Ganeti's own ``access`` and ``pool``.
+"""
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ganeti_ceph.disk import options
+from ganeti_ceph.errors import UsageError
+
+_RBD = "rbd"
+_STRING = "string"
+
+# What is joined to ganeti.constants may not import it, so Ganeti's words are repeated.
+
+
+def extend_defaults(defaults: dict[str, dict[str, Any]]) -> None:
+    """Let the cluster and the node groups have our parameters (``DISK_DT_DEFAULTS``)."""
+    for option in options.OPTIONS:
+        defaults[_RBD].setdefault(option.name, option.default)
+
+
+def extend_types(types: dict[str, str]) -> None:
+    """Let ``-D`` and ``--disk`` take our parameters, all as texts."""
+    for option in options.OPTIONS:
+        types.setdefault(option.name, _STRING)
+
+
+def extend_changeable_types(types: dict[str, str]) -> None:
+    """Let ``gnt-instance modify --disk N:`` take those that may change."""
+    for option in options.OPTIONS:
+        if option.changeable:
+            types.setdefault(option.name, _STRING)
+
+
+def allow_adoption(templates: frozenset[str]) -> frozenset[str]:
+    """Let rbd be a template whose disks may be adopted."""
+    return templates | {_RBD}
+
+
+def check_defaults(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Refuse values of ``-D rbd:`` that make no sense; Ganeti looks at names only."""
+    from ganeti import constants, errors
+
+    given, known = args
+    if known is constants.DISK_DT_DEFAULTS and _RBD in given:
+        try:
+            options.read(given[_RBD])
+        except UsageError as err:
+            # Ganeti says the kind of the error when it catches this one.
+            raise errors.OpPrereqError(str(err)) from None
+    return wrapped(*args, **kwargs)
+
+
+def compute_device_params(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Send our parameters with each rbd disk to the nodes."""
+    template, disk_params = args
+    levels = wrapped(*args, **kwargs)
+    if template == _RBD:
+        levels[0].update(options.given(disk_params[_RBD]))
+    return levels
+
+
+def compute_disks(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Keep our parameters of ``--disk``, and refuse wrong ones."""
+    asked, template, _ = args
+    for index, disk in enumerate(asked):
+        _check(index, disk, template)
+    computed = wrapped(*args, **kwargs)
+    if template == _RBD:
+        for disk, new in zip(asked, computed, strict=True):
+            new.update(options.given(disk))
+    return computed
+
+
+def verify_modification(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Refuse wrong parameters of ``gnt-instance modify --disk``."""
+    from ganeti import constants, errors
+
+    unit = instance
+    operation, params, _, _ = args
+    result = wrapped(*args, **kwargs)
+    template = unit.cfg.GetInstanceDiskTemplate(unit.instance.uuid)
+    if operation == constants.DDM_ADD:
+        _check(None, params, params.get(constants.IDISK_TYPE, template))
+    elif operation == constants.DDM_MODIFY:
+        _check(None, params, template)
+    if operation == constants.DDM_ADD and constants.IDISK_ADOPT in params:
+        raise errors.OpPrereqError(
+            "an image is adopted with 'gnt-instance add' only", errors.ECODE_INVAL
+        )
+    return result
+
+
+def modify_disk(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Change those of our parameters that ``gnt-instance modify`` may change."""
+    index, disk, params, _ = args
+    changed = options.given(params) if disk.dev_type == _RBD else {}
+    # Ganeti writes the disk down when it has changed its own parameters.
+    disk.params.update(changed)
+    changes = wrapped(*args, **kwargs)
+    return changes + [
+        (f"disk.{name}/{index}", value) for name, value in changed.items()
+    ]
+
+
+def generate_disks(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Write down with each new rbd disk where its image is, whatever changes later."""
+    from ganeti import constants, errors
+
+    asked = inspect.signature(wrapped).bind(*args, **kwargs).arguments
+    disks = wrapped(*args, **kwargs)
+    if asked["template_name"] != _RBD:
+        return disks
+    defaults = asked["full_disk_params"][_RBD]
+    for wanted, disk in zip(asked["disk_info"], disks, strict=True):
+        disk.params.update(options.kept(options.given(wanted), defaults))
+        try:
+            options.read({**defaults, **disk.params})
+        except UsageError as err:
+            raise errors.OpExecError(str(err)) from None
+        if constants.IDISK_ADOPT in wanted:
+            disk.logical_id = (disk.logical_id[0], wanted[constants.IDISK_ADOPT])
+    return disks
+
+
+def keep_places(unit: Any, group_uuids: list[str]) -> int:
+    """Write down where the images of these groups' disks are, before a default changes.
+
+    Disks that Ganeti made without us have no place of their own.  Returns how many
+    disks were changed.
+    """
+    changed = 0
+    for guest in unit.cfg.GetAllInstancesInfo().values():
+        group = unit.cfg.GetNodeInfo(guest.primary_node).group
+        if group not in group_uuids:
+            continue
+        defaults = unit.cfg.GetInstanceDiskParams(guest).get(_RBD, {})
+        for disk in unit.cfg.GetInstanceDisks(guest.uuid):
+            if disk.dev_type != _RBD:
+                continue
+            whole = options.kept(disk.params, defaults)
+            if any(disk.params.get(name) != value for name, value in whole.items()):
+                disk.params.update(whole)
+                unit.cfg.Update(disk, lambda _: None)
+                changed += 1
+    return changed
+
+
+def keep_places_in_cluster(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Keep all disks' places while ``gnt-cluster modify -D`` changes defaults."""
+    unit = instance
+    if _RBD in (unit.op.diskparams or {}):
+        keep_places(unit, list(unit.cfg.GetNodeGroupList()))
+    return wrapped(*args, **kwargs)
+
+
+def keep_places_in_group(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Keep the places of a group's disks while ``gnt-group modify -D`` does it."""
+    unit = instance
+    if _RBD in (unit.op.diskparams or {}):
+        keep_places(unit, [unit.group_uuid])
+    return wrapped(*args, **kwargs)
+
+
+def _check(index: int | None, params: Mapping[str, Any], template: str) -> None:
+    given = options.given(params)
+    with _refusing("" if index is None else f"disk {index}: "):
+        if given and template != _RBD:
+            raise UsageError(
+                f"{', '.join(sorted(given))} is only for disks of the template rbd,"
+                f" not {template}"
+            )
+        options.read(given)
+
+
+@contextlib.contextmanager
+def _refusing(where: str = "") -> Iterator[None]:
+    from ganeti import errors
+
+    try:
+        yield
+    except UsageError as err:
+        raise errors.OpPrereqError(f"{where}{err}", errors.ECODE_INVAL) from None
