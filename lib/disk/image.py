@@ -53,9 +53,9 @@ def create(volume: Volume, size: int, options: DiskOptions) -> None:
     """Make an image of ``size`` bytes, all zero; never touches one that exists."""
     names = USUAL_FEATURES if options.features is None else options.features
     order = options.object_size.bit_length() - 1 if options.object_size else None
-    with _pool(volume, "create") as pool:
+    with together(), _pool(volume, "create") as pool:
         if options.data_pool:
-            _check_pool(pool, options.data_pool)
+            _check_pool(volume, options.data_pool)
         try:
             rbd.RBD().create(
                 pool,
@@ -253,9 +253,10 @@ def _pool(volume: Volume, verb: str) -> Iterator[Any]:
             ) from err
 
 
-def _check_pool(pool: Any, name: str) -> None:
-    if not pool.rados.pool_exists(name):
-        raise _no_pool(name)
+def _check_pool(volume: Volume, name: str) -> None:
+    with _cluster(volume) as cluster:
+        if not cluster.pool_exists(name):
+            raise _no_pool(name)
 
 
 def _no_pool(name: str) -> CephError:
@@ -331,24 +332,26 @@ def _holders(volume: Volume, image: Any) -> CephError | None:
     """Return why an image may not be removed, by whom it is held."""
     if watchers := _watchers(image):
         return _in_use(volume, watchers)
-    clones = []
-    snapshots = _snapshots(image)
-    for snapshot in snapshots:
-        image.set_snap(snapshot)
-        clones += [f"{pool}/{name}" for pool, name in image.list_children()]
+    # Those of all snapshots, also of one that was removed and lives on for its clones.
+    clones = [_clone(child) for child in image.list_children2()]
     if clones:
         return CephError(
             f"the image {volume} has the clones {', '.join(sorted(clones))}; remove"
             " them or make them independent ('rbd flatten') first",
             errno.ENOTEMPTY,
         )
-    if snapshots:
+    if snapshots := _snapshots(image):
         return CephError(
             f"the image {volume} has the snapshots {', '.join(snapshots)}; remove them"
             f" first ('rbd snap rm {volume}@NAME', 'rbd snap purge {volume}')",
             errno.ENOTEMPTY,
         )
     return None
+
+
+def _clone(child: dict[str, Any]) -> str:
+    path = (child["pool"], child["pool_namespace"], child["image"])
+    return "/".join(filter(None, path)) + (" (in the trash)" if child["trash"] else "")
 
 
 def _in_use(volume: Volume, hosts: Iterable[str]) -> CephError:
