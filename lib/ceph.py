@@ -12,7 +12,7 @@ import rados
 from ganeti_ceph.errors import CephError
 
 CONF = "/etc/ceph/ceph.conf"
-USER = "client.admin"
+ADMIN = "client.admin"
 
 #: Seconds that a cluster without an answer may take: to connect, and per operation.
 TIMEOUT = 25
@@ -27,7 +27,7 @@ _EAGER = {
 
 @contextlib.contextmanager
 def connect(
-    conf: str = CONF, user: str = USER, timeout: int = TIMEOUT, eager: bool = False
+    conf: str = CONF, user: str = ADMIN, timeout: int = TIMEOUT, eager: bool = False
 ) -> Iterator[rados.Rados]:
     """Give a connection to the storage cluster that ends with the block.
 

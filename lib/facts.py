@@ -56,6 +56,8 @@ class NodeFacts:
     conf: str | None
     #: Whether the keys of the cluster that ``conf`` names are there.
     has_keys: bool
+    #: Whether the key that instances' disks are opened with is there.
+    has_client: bool
     mons: tuple[str, ...]
     mgrs: tuple[str, ...]
     osds: tuple[OsdDir, ...]

@@ -12,12 +12,14 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from ganeti_ceph import cephconf
 from ganeti_ceph.cephconf import ClusterConf, Mon
+from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import PrereqError
 from ganeti_ceph.facts import ClusterFacts, Device, NodeFacts, Osd
 from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
 from ganeti_ceph.steps import (
     AwaitHealth,
     Configure,
+    MakeClient,
     Keys,
     MakeLvmOsds,
     MakeMgr,
@@ -425,6 +427,15 @@ def plan(
     pool = _pool(nodes, params, cluster)
     if pool:
         stages.append(Stage("pool", ((acting.uuid, (pool,)),)))
+    stages.append(
+        _stage(
+            "keys for disks",
+            nodes,
+            lambda node: (
+                () if node.facts.has_client else (MakeClient(DISK_USER, params.pool),)
+            ),
+        )
+    )
     stages = [stage for stage in stages if stage.steps]
     if stages or cluster is None or cluster.health != "HEALTH_OK":
         stages.append(Stage("health", ((acting.uuid, (AwaitHealth(HEALTH_TIMEOUT),)),)))

@@ -32,6 +32,14 @@ class Look:
 
 
 @dataclasses.dataclass(frozen=True)
+class Grant:
+    """A Ceph user, and the pools whose images it shall be able to use."""
+
+    user: str
+    pools: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Misfits:
     """The version of a node's extension, and the joins that do not fit there."""
 
@@ -60,10 +68,11 @@ class Outcomes:
 LOOK = Call[NodeFacts]("ceph_look", 60, NodeFacts)
 STATUS = Call[ClusterFacts]("ceph_status", 30, ClusterFacts)
 KEYS = Call[Keys]("ceph_keys", 30, Keys)
+GRANT = Call[None]("ceph_grant", 30, type(None))
 MISFITS = Call[Misfits]("ceph_misfits", 60, Misfits)
 DO = Call[Outcomes]("ceph_do", 600, Outcomes)
 
-CALLS = (LOOK, STATUS, KEYS, MISFITS, DO)
+CALLS = (LOOK, STATUS, KEYS, GRANT, MISFITS, DO)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -242,6 +242,24 @@ class MakePool:
 
 
 @dataclasses.dataclass(frozen=True)
+class MakeClient:
+    """Let a node's instances open their disks, as a Ceph user that may do no more."""
+
+    name: ClassVar[str] = "client"
+    limit: ClassVar[int] = 120
+    user: str
+    pool: str
+
+    def __post_init__(self) -> None:
+        _check_name(self.user, "a Ceph user")
+        _check_name(self.pool, "a pool's name")
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return f"get the key of client.{self.user}, for the images in pool {self.pool}"
+
+
+@dataclasses.dataclass(frozen=True)
 class AwaitHealth:
     """Wait until Ceph finds its cluster healthy."""
 
@@ -264,6 +282,7 @@ Step = (
     | StartOsd
     | MakeLvmOsds
     | MakePool
+    | MakeClient
     | AwaitHealth
 )
 
@@ -279,6 +298,7 @@ KINDS: dict[str, type[Step]] = {
         StartOsd,
         MakeLvmOsds,
         MakePool,
+        MakeClient,
         AwaitHealth,
     )
 }

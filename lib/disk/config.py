@@ -10,17 +10,18 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ganeti_ceph.disk import options
+from ganeti_ceph.disk import options, uri
 from ganeti_ceph.errors import UsageError
 
 _RBD = "rbd"
+_EXT = "ext"
 _STRING = "string"
 
 # What is joined to ganeti.constants may not import it, so Ganeti's words are repeated.
 
 
 def extend_defaults(defaults: dict[str, dict[str, Any]]) -> None:
-    """Let the cluster and the node groups have our parameters (``DISK_DT_DEFAULTS``)."""
+    """Let the cluster and the node groups have our parameters."""
     for option in options.OPTIONS:
         defaults[_RBD].setdefault(option.name, option.default)
 
@@ -138,7 +139,41 @@ def generate_disks(
             raise errors.OpExecError(str(err)) from None
         if constants.IDISK_ADOPT in wanted:
             disk.logical_id = (disk.logical_id[0], wanted[constants.IDISK_ADOPT])
+    _grant(asked["lu"], [disk.params for disk in disks])
     return disks
+
+
+def _grant(unit: Any, disks: list[dict[str, str]]) -> None:
+    """Let our Ceph user use the pools of new disks, where no disk is in them yet."""
+    from ganeti import errors
+
+    from ganeti_ceph import params, rpc, state, wire
+
+    known = {params.from_tags(unit.cfg.GetClusterInfo().GetTags()).pool}
+    for disk in unit.cfg.GetAllDisksInfo().values():
+        known |= _pools_of_ours(disk.params)
+    new = set().union(*map(_pools_of_ours, disks)) - known
+    able = [
+        node.uuid
+        for node in unit.cfg.GetAllNodesInfo().values()
+        if state.NODE_READY in node.GetTags() and not node.offline
+    ]
+    if not new or not able:
+        return
+    wanted = wire.encode(rpc.Grant(uri.DISK_USER, tuple(sorted(new))))
+    for uuid in able[:3]:
+        reply = rpc.call(unit.rpc, rpc.GRANT, {uuid: wanted})[uuid]
+        if reply.error is None:
+            return
+    raise errors.OpExecError(reply.error)
+
+
+def _pools_of_ours(disk: Mapping[str, Any]) -> set[str]:
+    """Return the pools in which our Ceph user of our storage cluster has to be."""
+    given = options.read(disk)
+    if (given.user, given.conf) != (uri.DISK_USER, uri.CONF):
+        return set()
+    return {given.pool, given.data_pool} - {""}
 
 
 def keep_places(unit: Any, group_uuids: list[str]) -> int:
@@ -185,6 +220,9 @@ def keep_places_in_group(
 
 
 def _check(index: int | None, params: Mapping[str, Any], template: str) -> None:
+    if template == _EXT:
+        # Its providers have parameters of any name.
+        return
     given = options.given(params)
     with _refusing("" if index is None else f"disk {index}: "):
         if given and template != _RBD:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ganeti import constants
@@ -188,7 +189,7 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
         self.dev_path = path
         self.major = self.minor = None
         if path:
-            number = os.stat(path).st_rdev
+            number = Path(path).stat().st_rdev
             self.major, self.minor = os.major(number), os.minor(number)
 
     def _copy_command(self, direction: str) -> list[str]:

@@ -274,10 +274,10 @@ def _reason(cluster: rados.Rados, volume: Volume, number: int) -> str:
             f"{volume.client} may not do that in the pool {volume.pool} ('ceph auth"
             f" get {volume.client}' shows what it may)"
         )
-    if number in (errno.ETIMEDOUT, errno.ENOSPC, errno.EDQUOT):
-        # Ceph lets clients of a full pool wait for space rather than fail.
-        if full := _what_is_full(cluster):
-            return full
+    # Ceph lets clients of a full pool wait for space rather than fail.
+    short = number in (errno.ETIMEDOUT, errno.ENOSPC, errno.EDQUOT)
+    if short and (full := _what_is_full(cluster)):
+        return full
     if number == errno.ETIMEDOUT:
         return f"no answer within {ceph.TIMEOUT} s; look at 'ceph -s'"
     return os.strerror(number)

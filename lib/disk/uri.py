@@ -9,6 +9,9 @@ from ganeti_ceph.errors import UsageError
 CONF = "/etc/ceph/ceph.conf"
 USER = "admin"
 
+#: The user of our own storage cluster that opens the instances' disks.
+DISK_USER = "ganeti"
+
 # QEMU's texts give a meaning to ':', '/', '@', '\' and ',', and Ganeti escapes none
 # of them on its way there; blanks would break a command of the monitor.
 _NAME = re.compile(r"[^\s:/@\\,\"'=]+")

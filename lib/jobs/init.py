@@ -8,6 +8,7 @@ from typing import Any
 from ganeti import constants, locking
 
 from ganeti_ceph import params, plan, rpc, secret, state, wire
+from ganeti_ceph.disk import config, uri
 from ganeti_ceph.errors import PrereqError, UsageError
 from ganeti_ceph.facts import ClusterFacts
 from ganeti_ceph.jobs.base import StorageUnit, run_stages
@@ -249,7 +250,11 @@ def enable_template(unit: StorageUnit, feedback: Callable[[str], None]) -> bool:
     }
     changed = False
     current = cluster.diskparams.setdefault(template, {})
+    if current.get("user-id", uri.USER) == uri.USER:
+        # One that the administrator chose is not ours to change.
+        wanted["user-id"] = uri.DISK_USER
     if any(current.get(name) != value for name, value in wanted.items()):
+        config.keep_places(unit, list(unit.cfg.GetNodeGroupList()))
         current.update(wanted)
         changed = True
     for templates in (

@@ -22,6 +22,11 @@ def daemon_dir(kind: str, daemon_id: str) -> Path:
     return DATA / kind / f"ceph-{daemon_id}"
 
 
+def keyring(user: str) -> Path:
+    """Return where Ceph's programs look for the key of a client."""
+    return Path(f"/etc/ceph/ceph.client.{user}.keyring")
+
+
 def ceph_ids() -> tuple[int, int]:
     """Return the user and group id that Ceph's daemons run under."""
     try:

@@ -5,6 +5,7 @@ import socket
 import time
 from pathlib import Path
 
+from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import NodeFacts, OsdDir
 from ganeti_ceph.node import devices, files
@@ -25,6 +26,7 @@ def look(asked: Look, run: Runner) -> NodeFacts:
         packages=_packages(run),
         conf=conf,
         has_keys=files.ADMIN_KEYRING.exists(),
+        has_client=files.keyring(DISK_USER).exists(),
         mons=_daemons("mon"),
         mgrs=_daemons("mgr"),
         osds=_osds(),

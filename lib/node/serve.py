@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from ganeti_ceph import errors, rpc, steps, wire
 from ganeti_ceph.facts import ClusterFacts, NodeFacts
-from ganeti_ceph.node import cluster, config, files, look, mgr, mon, osd
-from ganeti_ceph.rpc import Call, Look, Misfits, Outcome, Outcomes
+from ganeti_ceph.node import client, cluster, config, files, look, mgr, mon, osd
+from ganeti_ceph.rpc import Call, Grant, Look, Misfits, Outcome, Outcomes
 from ganeti_ceph.run import run
 from ganeti_ceph.steps import Step
 
@@ -25,6 +25,7 @@ _ACTIONS: dict[type[Step], Callable[[Any], str]] = {
     steps.StartOsd: lambda step: osd.start(step, run),
     steps.MakeLvmOsds: lambda step: osd.make_on_lvm(step, run),
     steps.MakePool: cluster.make_pool,
+    steps.MakeClient: client.make,
     steps.AwaitHealth: cluster.await_health,
 }
 
@@ -39,6 +40,10 @@ def _status(_: Any) -> ClusterFacts:
 
 def _keys(_: Any) -> steps.Keys:
     return config.read_keys()
+
+
+def _grant(sent: Any) -> None:
+    client.grant(wire.decode(Grant, sent, "what to grant"))
 
 
 def _misfits(_: Any) -> Misfits:
@@ -81,6 +86,7 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.LOOK: _look,
     rpc.STATUS: _status,
     rpc.KEYS: _keys,
+    rpc.GRANT: _grant,
     rpc.MISFITS: _misfits,
     rpc.DO: _do,
 }

@@ -1,0 +1,84 @@
+"""The Ceph user that opens the instances' disks, and what it may do."""
+
+import errno
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import rados
+
+from ganeti_ceph import ceph
+from ganeti_ceph.errors import CephError
+from ganeti_ceph.node import config, files
+from ganeti_ceph.rpc import Grant
+from ganeti_ceph.secret import Secret
+from ganeti_ceph.steps import MakeClient
+
+_POOL = re.compile(r"profile rbd pool=([A-Za-z0-9_.-]+)")
+
+
+def make(step: MakeClient) -> str:
+    """Write down the key of the user on this node; the user is made if need be."""
+    with ceph.connect() as cluster:
+        key = _ensure(cluster, step.user, (step.pool,))
+    entity = f"client.{step.user}"
+    files.write(files.keyring(step.user), config.keyring(entity, key), 0o600)
+    return f"wrote {files.keyring(step.user)}"
+
+
+def grant(asked: Grant) -> None:
+    """Let the user use the images of further pools.
+
+    Raises :class:`CephError` where there is no such pool.
+    """
+    with ceph.connect() as cluster:
+        there = cluster.list_pools()
+        for pool in asked.pools:
+            if pool not in there:
+                raise CephError(
+                    f"the storage cluster has no pool {pool}; create it ('ceph osd pool"
+                    f" create {pool}', 'rbd pool init {pool}') or name another one",
+                    errno.ENOENT,
+                )
+        _ensure(cluster, asked.user, asked.pools)
+
+
+def capabilities(pools: Iterable[str]) -> list[str]:
+    """Return what lets a user use the images in pools and do nothing else.
+
+    The list is of daemon kinds and capabilities in turn, as Ceph's ``auth`` commands
+    take it.
+
+    >>> capabilities(["ssd", "rbd"])
+    ['mon', 'profile rbd', 'osd', 'profile rbd pool=rbd, profile rbd pool=ssd']
+    """
+    osd = ", ".join(f"profile rbd pool={pool}" for pool in sorted(set(pools)))
+    return ["mon", "profile rbd", "osd", osd]
+
+
+def _ensure(cluster: rados.Rados, user: str, pools: Iterable[str]) -> Secret:
+    """Make the user, or add pools to what it may use; return its key."""
+    entity = f"client.{user}"
+    present = _get(cluster, entity)
+    if present is None:
+        # Other nodes may be at it, too: all of them get the same answer.
+        answer = ceph.command(
+            cluster, "auth get-or-create", entity=entity, caps=capabilities(pools)
+        )
+        return Secret(answer[0]["key"])
+    had = set(_POOL.findall(present["caps"].get("osd", "")))
+    if not had.issuperset(pools):
+        wanted = capabilities(had.union(pools))
+        ceph.command(cluster, "auth caps", entity=entity, caps=wanted)
+    return Secret(present["key"])
+
+
+def _get(cluster: rados.Rados, entity: str) -> dict[str, Any] | None:
+    try:
+        answer = ceph.command(cluster, "auth get", entity=entity)
+    except CephError as err:
+        if err.errno == errno.ENOENT:
+            return None
+        raise
+    found: dict[str, Any] = answer[0]
+    return found
