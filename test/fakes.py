@@ -7,9 +7,10 @@ import copy
 import dataclasses
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import rados
 import rbd
@@ -18,6 +19,8 @@ from ganeti import errors as ganeti_errors
 
 from ganeti_ceph import cephconf, plan, rpc, steps, wire
 from ganeti_ceph.cephconf import Mon
+from ganeti_ceph.disk.options import Mapper
+from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import (
     ClusterFacts,
@@ -345,13 +348,19 @@ class FakeCeph:
         self.keys: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.modules_off: set[str] = set()
         self.checks: dict[str, dict[str, Any]] = {}
-        #: By pool and name.
+        #: By name, in pools ("vms") and in namespaces of theirs ("vms/blue").
         self.images: dict[str, dict[str, FakeImage]] = {}
+        #: The same for the trash: by name, with the seconds that they stay.
+        self.trash: dict[str, dict[str, tuple[int, FakeImage]]] = {}
+        #: What librbd's functions fail with, by name.
+        self.failures: dict[str, Exception] = {}
         self.unclean = 0
         self.reachable = True
         #: (prefix, arguments) of all commands, and how often somebody connected.
         self.commands: list[tuple[str, dict[str, Any]]] = []
         self.connections = 0
+        #: (configuration file, user) of the clients.
+        self.clients: list[tuple[str | None, str | None]] = []
         #: Answers that take the place of a command's own, for example recorded ones.
         self.answers: dict[str, Any] = {}
 
@@ -365,8 +374,14 @@ class FakeCeph:
 
     # What stands for librados
 
-    def rados(self, **_: Any) -> "FakeRados":
+    def rados(
+        self,
+        conffile: str | None = None,
+        name: str | None = None,
+        conf: Mapping[str, str] | None = None,
+    ) -> "FakeRados":
         """Take the place of ``rados.Rados``."""
+        self.clients.append((conffile, name))
         return FakeRados(self)
 
     def mon_command(self, request: str, data: bytes) -> tuple[int, bytes, str]:
@@ -463,7 +478,8 @@ class FakeCeph:
             "stray": [],
         }
 
-    def _health(self) -> Any:
+    def _health(self, detail: str = "") -> Any:
+        assert detail in ("", "detail"), detail
         shown = [check for check in self.checks.values() if not check.get("muted")]
         return {
             "status": "HEALTH_WARN" if shown else "HEALTH_OK",
@@ -575,32 +591,52 @@ class FakeRados:
     """One connection to a :class:`FakeCeph`."""
 
     def __init__(self, cluster: FakeCeph) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self.connected = False
 
     def connect(self) -> None:
-        if not self._cluster.reachable:
+        if not self.cluster.reachable:
             raise rados.TimedOut("error connecting to the cluster", 110)
-        self._cluster.connections += 1
+        self.cluster.connections += 1
         self.connected = True
 
     def mon_command(
         self, request: str, data: bytes, *_: Any, **__: Any
     ) -> tuple[int, bytes, str]:
         assert self.connected, "a command over no connection"
-        return self._cluster.mon_command(request, data)
+        return self.cluster.mon_command(request, data)
 
-    def open_ioctx(self, pool: str) -> "FakePoolHandle":
-        assert self.connected, "a pool over no connection"
-        if pool not in self._cluster.images:
-            raise rados.ObjectNotFound(f"error opening pool {pool!r}", 2)
-        return FakePoolHandle(self._cluster.images[pool])
+    def open_ioctx(self, ioctx_name: str) -> "FakePoolHandle":
+        self._check_pool_name(ioctx_name)
+        if ioctx_name not in self.cluster.images:
+            raise rados.ObjectNotFound(f"error opening pool {ioctx_name!r}", 2)
+        return FakePoolHandle(self, ioctx_name)
+
+    def pool_exists(self, pool_name: str) -> bool:
+        self._check_pool_name(pool_name)
+        return pool_name in self.cluster.images
 
     def shutdown(self) -> None:
         self.connected = False
 
+    def _check_pool_name(self, name: str) -> None:
+        assert self.connected, "a pool over no connection"
+        assert isinstance(name, str), name
+        assert name, "a pool without a name"
+        assert "/" not in name, f"{name} is no pool"
+
 
 # Images
+
+
+@dataclasses.dataclass
+class FakeSnapshot:
+    """A snapshot; one of another namespace than users' cannot be named by them."""
+
+    name: str
+    namespace: int = rbd.RBD_SNAP_NAMESPACE_TYPE_USER
+    #: (pool, namespace, image, whether in the trash)
+    clones: list[tuple[str, str, str, bool]] = dataclasses.field(default_factory=list)
 
 
 class FakeImage:
@@ -608,9 +644,19 @@ class FakeImage:
 
     def __init__(self, size: int = 0, content: bytes = b"") -> None:
         self.data = bytearray(content.ljust(size, b"\0"))
+        self.order = 22
+        #: What Ceph gives a new image, all but striping, a data pool and a journal.
+        self.features = 61
+        self.stripes = (0, 0)
+        self.data_pool: str | None = None
+        self.metadata: dict[str, str] = {}
+        #: The names of metadata that were set, in order.
+        self.described: list[str] = []
         #: Addresses of those who have it open to write.
         self.watchers: list[str] = []
-        self.snapshots = 0
+        self.snapshots: list[FakeSnapshot] = []
+        #: Numbers of objects that were written once and hold nothing now.
+        self.holes: set[int] = set()
         #: (offset, length) of what was written, and of what was zeroed.
         self.written: list[tuple[int, int]] = []
         self.zeroed: list[tuple[int, int]] = []
@@ -621,96 +667,310 @@ class FakeImage:
 
 
 class FakePoolHandle:
-    """An open pool."""
+    """An open pool, or a namespace of it."""
 
-    def __init__(self, images: dict[str, FakeImage]) -> None:
-        self.images = images
+    def __init__(self, connection: FakeRados, name: str) -> None:
+        self._connection = connection
+        self._name = name
+        self._open = True
 
     def __enter__(self) -> "FakePoolHandle":
         return self
 
     def __exit__(self, *_: Any) -> None:
-        pass
+        self._open = False
+
+    def set_namespace(self, nspace: str) -> None:
+        assert isinstance(nspace, str), nspace
+        self._check()
+        pool = self._name.partition("/")[0]
+        self._name = f"{pool}/{nspace}" if nspace else pool
+
+    def _check(self) -> None:
+        assert self._open, "a pool that is closed"
+        assert self._connection.connected, "a pool over no connection"
 
 
 class FakeRbd:
     """Takes the place of ``rbd.RBD``."""
 
     def create(
-        self, pool: FakePoolHandle, name: str, size: int, old_format: bool = True
+        self,
+        ioctx: FakePoolHandle,
+        name: str,
+        size: int,
+        order: int | None = None,
+        old_format: bool = False,
+        features: int | None = None,
+        stripe_unit: int | None = None,
+        stripe_count: int | None = None,
+        data_pool: str | None = None,
     ) -> None:
+        images = _images(ioctx, "create")
         assert not old_format
-        if name in pool.images:
+        assert isinstance(size, int), size
+        if name in images:
             raise rbd.ImageExists(f"error creating {name!r}", 17)
-        pool.images[name] = FakeImage(size)
+        image = FakeImage(size)
+        if order:
+            if not 12 <= order <= 25:
+                raise rbd.ArgumentOutOfRange("order must be in range [12, 25]", 33)
+            image.order = order
+        if features is not None:
+            image.features = features
+        for one, needed in (
+            (rbd.RBD_FEATURE_OBJECT_MAP, rbd.RBD_FEATURE_EXCLUSIVE_LOCK),
+            (rbd.RBD_FEATURE_FAST_DIFF, rbd.RBD_FEATURE_OBJECT_MAP),
+            (rbd.RBD_FEATURE_JOURNALING, rbd.RBD_FEATURE_EXCLUSIVE_LOCK),
+        ):
+            if image.features & one and not image.features & needed:
+                raise rbd.InvalidArgument("a feature needs another one", 22)
+        if stripe_unit or stripe_count:
+            if not (stripe_unit and stripe_count) or 2**image.order % stripe_unit:
+                raise rbd.InvalidArgument("invalid striping", 22)
+            image.stripes = (stripe_unit, stripe_count)
+            if image.stripes != (2**image.order, 1):
+                image.features |= rbd.RBD_FEATURE_STRIPINGV2
+        if data_pool is not None:
+            if data_pool not in ioctx._connection.cluster.images:
+                raise rbd.ImageNotFound(f"error opening data pool {data_pool}", 2)
+            image.data_pool = data_pool
+            image.features |= rbd.RBD_FEATURE_DATA_POOL
+        images[name] = image
 
-    def remove(self, pool: FakePoolHandle, name: str) -> None:
-        if name not in pool.images:
+    def remove(self, ioctx: FakePoolHandle, name: str, on_progress: Any = None) -> None:
+        images = _images(ioctx, "remove")
+        if name not in images:
             raise rbd.ImageNotFound(f"error removing {name!r}", 2)
-        image = pool.images[name]
-        if image.snapshots:
+        if images[name].snapshots:
             raise rbd.ImageHasSnapshots(f"error removing {name!r}", 39)
-        if image.watchers:
+        if images[name].watchers:
             raise rbd.ImageBusy(f"error removing {name!r}", 16)
-        del pool.images[name]
+        del images[name]
+
+    def trash_move(self, ioctx: FakePoolHandle, name: str, delay: int = 0) -> None:
+        images = _images(ioctx, "trash_move")
+        assert isinstance(delay, int), delay
+        if name not in images:
+            raise rbd.ImageNotFound("error moving image to trash", 2)
+        # It takes the lock from whoever has it, and moves snapshots, too.
+        if images[name].watchers:
+            raise rbd.ImageBusy("error moving image to trash", 16)
+        trash = ioctx._connection.cluster.trash.setdefault(ioctx._name, {})
+        trash[name] = (delay, images.pop(name))
+
+    def list(self, ioctx: FakePoolHandle) -> list[str]:
+        return sorted(_images(ioctx, "list"))
+
+    def namespace_exists(self, ioctx: FakePoolHandle, name: str) -> bool:
+        ioctx._check()
+        pool = ioctx._name.partition("/")[0]
+        return f"{pool}/{name}" in ioctx._connection.cluster.images
 
 
 class FakeOpenImage:
     """Takes the place of ``rbd.Image``."""
 
+    #: The address of the host that tests run on.
+    HERE = "192.0.2.250:0/250"
+
     def __init__(
-        self, pool: FakePoolHandle, name: str, read_only: bool = False
+        self,
+        ioctx: FakePoolHandle,
+        name: str | None = None,
+        snapshot: str | None = None,
+        read_only: bool = False,
     ) -> None:
-        if name not in pool.images:
+        images = _images(ioctx, "open")
+        assert snapshot is None, "no test knows how a snapshot is opened"
+        if name not in images:
             raise rbd.ImageNotFound(f"error opening image {name!r}", 2)
-        self._image = pool.images[name]
-        if self._image.broken:
-            raise self._image.broken
+        image = images[name]
+        if image.broken:
+            raise image.broken
+        self._ioctx = ioctx
+        self._open_image: FakeImage | None = image
         self._read_only = read_only
+        if not read_only:
+            image.watchers.append(self.HERE)
 
     def __enter__(self) -> "FakeOpenImage":
         return self
 
     def __exit__(self, *_: Any) -> None:
-        pass
+        if not self._read_only:
+            self._image("close").watchers.remove(self.HERE)
+        self._open_image = None
 
     def size(self) -> int:
-        return len(self._image.data)
+        return len(self._image("size").data)
 
-    def watchers_list(self) -> list[dict[str, Any]]:
-        return [{"addr": one, "id": 1, "cookie": 2} for one in self._image.watchers]
+    def features(self) -> int:
+        return self._image("features").features
 
-    def read(self, offset: int, length: int) -> bytes:
-        assert offset + length <= self.size()
-        return bytes(self._image.data[offset : offset + length])
+    def watchers_list(self) -> Iterator[dict[str, Any]]:
+        for index, one in enumerate(self._image("watchers_list").watchers):
+            yield {"addr": one, "id": index, "cookie": 2**40 + index}
 
-    def resize(self, size: int) -> None:
-        self._may_write()
-        del self._image.data[size:]
-        self._image.data.extend(bytes(size - self.size()))
+    def list_snaps(self) -> Iterator[dict[str, Any]]:
+        image = self._image("list_snaps")
+        for index, one in enumerate(image.snapshots, 4):
+            yield {
+                "id": index,
+                "size": len(image.data),
+                "name": one.name,
+                "namespace": one.namespace,
+            }
 
-    def write(self, data: bytes, offset: int) -> None:
-        self._put(data, offset)
-        self._image.written.append((offset, len(data)))
+    def list_children2(self) -> Iterator[dict[str, Any]]:
+        for snapshot in self._image("list_children2").snapshots:
+            for pool, namespace, name, trash in snapshot.clones:
+                yield {
+                    "pool": pool,
+                    "pool_namespace": namespace,
+                    "image": name,
+                    "id": f"id-of-{name}",
+                    "trash": trash,
+                }
 
-    def write_zeroes(self, offset: int, length: int) -> None:
-        self._put(bytes(length), offset)
-        self._image.zeroed.append((offset, length))
+    def metadata_list(self) -> Iterator[tuple[str, str]]:
+        metadata = self._image("metadata_list").metadata
+        # As the real one: after an empty value the others are of the wrong keys.
+        values = [value for value in metadata.values() if value]
+        return iter(list(zip(metadata, values, strict=False)))
+
+    def metadata_set(self, key: str, value: str) -> None:
+        image = self._writable("metadata_set")
+        assert isinstance(key, str), key
+        assert isinstance(value, str), value
+        assert key, "metadata without a name"
+        image.metadata[key] = value
+        image.described.append(key)
+
+    def diff_iterate(
+        self,
+        offset: int,
+        length: int,
+        from_snapshot: str | None,
+        iterate_cb: Callable[[int, int, bool], None],
+        include_parent: bool = True,
+        whole_object: bool = False,
+    ) -> None:
+        image = self._image("diff_iterate")
+        assert whole_object, "no test knows smaller parts than objects"
+        assert from_snapshot is None
+        assert offset + length <= len(image.data)
+        step = 2**image.order
+        for number in range(-(-len(image.data) // step)):
+            start = max(offset, number * step)
+            end = min(offset + length, (number + 1) * step)
+            exists = any(image.data[number * step : (number + 1) * step])
+            if start < end and (exists or number in image.holes):
+                iterate_cb(start, end - start, exists)
+
+    def read(self, offset: int, length: int, fadvise_flags: int = 0) -> bytes:
+        data = self._image("read").data
+        if offset + length > len(data):
+            raise rbd.InvalidArgument("error reading", 22)
+        return bytes(data[offset : offset + length])
+
+    def resize(self, size: int, allow_shrink: bool = True) -> None:
+        image = self._writable("resize")
+        del image.data[size:]
+        image.data.extend(bytes(size - len(image.data)))
+
+    def write(self, data: bytes, offset: int, fadvise_flags: int = 0) -> int:
+        if not isinstance(data, bytes):
+            raise TypeError("data must be a byte string")
+        self._put("write", data, offset).written.append((offset, len(data)))
+        return len(data)
+
+    def write_zeroes(self, offset: int, length: int, zero_flags: int = 0) -> None:
+        image = self._put("write_zeroes", bytes(length), offset)
+        image.zeroed.append((offset, length))
 
     def flush(self) -> None:
-        self._may_write()
-        self._image.flushed = True
+        self._writable("flush").flushed = True
 
-    def _put(self, data: bytes, offset: int) -> None:
-        self._may_write()
-        if offset + len(data) > self.size():
+    def _put(self, function: str, data: bytes, offset: int) -> FakeImage:
+        image = self._writable(function)
+        if offset + len(data) > len(image.data):
             raise rbd.InvalidArgument("error writing", 22)
-        self._image.data[offset : offset + len(data)] = data
-        self._image.flushed = False
+        image.data[offset : offset + len(data)] = data
+        image.flushed = False
+        return image
 
-    def _may_write(self) -> None:
+    def _writable(self, function: str) -> FakeImage:
+        image = self._image(function)
         if self._read_only:
             raise rbd.ReadOnlyImage("error writing", 30)
+        return image
+
+    def _image(self, function: str) -> FakeImage:
+        if self._open_image is None:
+            raise rbd.InvalidArgument("image is closed")
+        if function != "close":
+            _images(self._ioctx, function)
+        return self._open_image
+
+
+def _images(ioctx: FakePoolHandle, function: str) -> dict[str, FakeImage]:
+    """Return the images of a pool that librbd's function finds open."""
+    assert isinstance(ioctx, FakePoolHandle), ioctx
+    ioctx._check()
+    cluster = ioctx._connection.cluster
+    if function in cluster.failures:
+        raise cluster.failures[function]
+    return cluster.images.get(ioctx._name, {})
+
+
+class FakeMappers:
+    """What maps images on this node; the devices are some that every node has."""
+
+    def __init__(self) -> None:
+        self.devices: dict[Volume, str] = {}
+        #: (volume, mapper, features) that were to be mapped.
+        self.asked: list[tuple[Volume, str, tuple[str, ...]]] = []
+        #: (volume, bytes) of devices that were told their image's size.
+        self.sizes: list[tuple[Volume, int]] = []
+        #: Why nothing works.
+        self.failing = ""
+        self._free = ["/dev/null", "/dev/zero", "/dev/full"]
+
+    def replace(self, module: Any, set_attribute: Callable[..., None]) -> None:
+        """Take the place of the functions of a module, called as those are."""
+        for name in ("find", "mapped", "map", "unmap", "resized"):
+            real, ours = getattr(module, name), getattr(self, name)
+            set_attribute(module, name, create_autospec(real, side_effect=ours))
+
+    def find(self, volume: Volume) -> str | None:
+        self._act()
+        return self.devices.get(volume)
+
+    def mapped(self) -> dict[str, str]:
+        self._act()
+        return {str(volume): device for volume, device in self.devices.items()}
+
+    def map(self, volume: Volume, mapper: Mapper, features: Sequence[str]) -> str:
+        self._act()
+        self.asked.append((volume, Mapper(mapper), tuple(features)))
+        if volume not in self.devices:
+            self.devices[volume] = self._free.pop(0)
+        return self.devices[volume]
+
+    def unmap(self, volume: Volume) -> None:
+        self._act()
+        if volume in self.devices:
+            self._free.append(self.devices.pop(volume))
+
+    def resized(self, volume: Volume, size: int) -> None:
+        self._act()
+        assert volume in self.devices, "resized without a device"
+        self.sizes.append((volume, size))
+
+    def _act(self) -> None:
+        if self.failing:
+            raise ExecError(self.failing)
 
 
 # Ganeti's RPC

@@ -9,7 +9,7 @@ from ganeti import constants, objects
 from ganeti.storage import bdev
 
 from ganeti_ceph import ceph
-from ganeti_ceph.disk import device, image
+from ganeti_ceph.disk import device, image, mappers
 
 MIB = 2**20
 
@@ -35,13 +35,13 @@ def images(storage):
 def disk_of():
     """Make a disk of Ganeti's, whose image is ``web.rbd.disk0`` in the pool vms."""
 
-    def disk_of(access="userspace", dev_type=constants.DT_RBD, size=8):
+    def disk_of(access="userspace", dev_type=constants.DT_RBD, size=8, **params):
         return objects.Disk(
             dev_type=dev_type,
             logical_id=("rbd", "web.rbd.disk0"),
             size=size,
             iv_name="disk/0",
-            params={"pool": "vms", **({"access": access} if access else {})},
+            params={"pool": "vms", **({"access": access} if access else {}), **params},
             dynamic_params={},
             children=[],
         )
@@ -58,6 +58,8 @@ def disk(disk_of):
 @pytest.fixture
 def ganeti(monkeypatch, storage):
     """Ganeti's node daemon with our device among its own."""
+    fake = fakes.FakeMappers()
+    fake.replace(mappers, monkeypatch.setattr)
     devices = dict(bdev.DEV_MAP)
     device.extend_dev_map(devices)
     monkeypatch.setattr(bdev, "DEV_MAP", devices)
@@ -66,4 +68,4 @@ def ganeti(monkeypatch, storage):
         raise AssertionError(f"{command} was run")
 
     monkeypatch.setattr(subprocess, "Popen", run_nothing)
-    return types.SimpleNamespace(storage=storage)
+    return types.SimpleNamespace(storage=storage, mappers=fake)
