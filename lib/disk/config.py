@@ -151,7 +151,9 @@ def _grant(unit: Any, disks: list[dict[str, str]]) -> None:
 
     known = {params.from_tags(unit.cfg.GetClusterInfo().GetTags()).pool}
     for disk in unit.cfg.GetAllDisksInfo().values():
-        known |= _pools_of_ours(disk.params)
+        # Parameters of other templates may have the same names.
+        if disk.dev_type == _RBD:
+            known |= _pools_of_ours(disk.params)
     new = set().union(*map(_pools_of_ours, disks)) - known
     able = [
         node.uuid

@@ -88,8 +88,8 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
         """Look for the image; ``attached`` tells whether there is one."""
         with _failing_as_ganeti():
             self._bytes = image.size(self.volume)
+            self._show(mappers.find(self.volume))
         self.attached = self._bytes is not None
-        self._show(mappers.find(self.volume))
         return self.attached
 
     def Assemble(self) -> None:
@@ -102,13 +102,9 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
             )
         if not self.userspace:
             self.Map()
-        elif self.dev_path:
-            base.ThrowError(
-                "the image %s is mapped to %s on this node; 'gnt-instance"
-                " deactivate-disks' unmaps it",
-                self.volume,
-                self.dev_path,
-            )
+        else:
+            # A block device that somebody asked for would be a second way to it.
+            self.Shutdown()
 
     def Map(self) -> str:
         """Make the block device, whatever the access; return its path."""
