@@ -7,12 +7,17 @@ import urllib.error
 import pytest
 from fakes import FakeImage
 from ganeti import backend as stock
+from ganeti import constants
+from ganeti.storage import bdev
 
 from ganeti_ceph.disk import backend
+from ganeti_ceph.disk.uri import Volume
 
 MIB = 2**20
 NAME = "web.rbd.disk0"
 URL = "http://images.example.org/debian.raw"
+
+both_modes = pytest.mark.parametrize("access", ["userspace", "kernelspace"])
 
 
 @pytest.fixture
@@ -64,7 +69,15 @@ def test_a_disk_whose_pool_is_missing_is_not_taken_for_gone(ganeti, disk):
 
 def test_the_removal_of_other_disks_asks_no_cluster(ganeti, disk_of):
     ganeti.storage.reachable = False
-    assert call(backend.remove, disk_of("kernelspace"))
+    assert call(backend.remove, disk_of(None, constants.DT_PLAIN))
+
+
+@both_modes
+def test_no_disk_of_ours_is_taken_for_gone_while_the_cluster_is(
+    image, disk_of, ganeti, access
+):
+    ganeti.storage.reachable = False
+    assert "cannot connect" in failure(backend.remove, disk_of(access))
 
 
 def test_ganeti_removes_an_image(image, images, disk):
@@ -84,13 +97,40 @@ def test_ganeti_says_who_has_an_image_open(image, images, disk, monkeypatch):
 # Stopping
 
 
-def test_a_disk_of_ours_is_let_go_without_a_look(ganeti, disk):
+@both_modes
+def test_a_disk_of_ours_is_unmapped_without_a_look(ganeti, disk_of, access):
+    disk = disk_of(access)
+    ganeti.mappers.devices = {
+        Volume("vms", NAME): "/dev/null",
+        Volume("vms", "other"): "/dev/zero",
+    }
     ganeti.storage.reachable = False
     assert not call(backend.shutdown, disk)
+    assert ganeti.mappers.devices == {Volume("vms", "other"): "/dev/zero"}
+
+
+def test_a_device_that_is_in_use_is_named_with_its_disk(ganeti, disk):
+    ganeti.mappers.failing = "/dev/rbd0 is mounted"
+    text = failure(backend.shutdown, disk)
+    assert text == "cannot deactivate disk/0: /dev/rbd0 is mounted"
+
+
+def test_a_disk_with_a_wrong_parameter_is_a_failure_of_the_call(ganeti, disk_of):
+    text = failure(backend.shutdown, disk_of(**{"user-id": "a b"}))
+    assert text.startswith("cannot deactivate disk/0: the disk parameter user-id")
 
 
 def test_other_disks_are_let_go_by_ganeti(ganeti, disk_of):
-    assert call(backend.shutdown, disk_of("kernelspace"))
+    ganeti.mappers.failing = "asked for another template's disk"
+    assert call(backend.shutdown, disk_of(None, constants.DT_PLAIN))
+
+
+def test_ganeti_unmaps_an_image(image, disk_of, ganeti):
+    disk = disk_of("kernelspace")
+    bdev.Assemble(disk, [])
+    assert ganeti.mappers.devices == {Volume("vms", NAME): "/dev/null"}
+    stock.BlockdevShutdown(disk)
+    assert ganeti.mappers.devices == {}
 
 
 # Wiping

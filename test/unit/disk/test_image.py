@@ -3,17 +3,22 @@
 import errno
 
 import pytest
+import rados
 import rbd
-from fakes import FakeImage
+from fakes import FakeImage, FakeOpenImage, FakeRados, FakeSnapshot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ganeti_ceph.disk import image
+from ganeti_ceph.disk.options import USUAL_FEATURES, DiskOptions
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import CephError
+from ganeti_ceph.facts import ImageFacts
 
 WEB = Volume("vms", "web")
 LOST = Volume("lost", "web")
+BLUE = Volume("vms", "web", "blue")
+PLAIN = DiskOptions()
 
 
 @pytest.fixture
@@ -32,8 +37,12 @@ def failure(function, *arguments):
 every_function = pytest.mark.parametrize(
     ("function", "arguments"),
     [
-        (image.create, (1,)),
+        (image.create, (1, PLAIN)),
         (image.size, ()),
+        (image.features, ()),
+        (image.look, ()),
+        (image.names, ()),
+        (image.describe, ({"a": "b"},)),
         (image.grow, (1,)),
         (image.remove, ()),
         (image.wipe, (0, 1)),
@@ -59,16 +68,88 @@ def test_a_cluster_that_does_not_answer_is_an_error(storage, web, function, argu
     assert "cannot connect" in str(failure(function, WEB, *arguments))
 
 
+@every_function
+def test_a_namespace_that_is_missing_is_named_with_the_command_that_makes_it(
+    images, function, arguments
+):
+    err = failure(function, BLUE, *arguments)
+    assert "the pool vms has no namespace blue" in str(err)
+    assert "'rbd namespace create vms/blue'" in str(err)
+    assert err.errno == errno.ENOENT
+    assert images == {}
+
+
+@every_function
+def test_only_the_image_in_the_namespace_is_meant(storage, web, function, arguments):
+    blue = storage.images["vms/blue"] = {"web": FakeImage(2)}
+    before = vars(web).copy()
+    if function is image.create:
+        blue.clear()
+    function(BLUE, *arguments)
+    assert vars(web) == before
+
+
+@every_function
+def test_the_user_and_the_configuration_are_the_volume_s(storage, function, arguments):
+    storage.reachable = False
+    failure(function, Volume("vms", "web", "", "joe", "/etc/far"), *arguments)
+    assert storage.clients == [("/etc/far", "client.joe")]
+
+
 # Making
 
 
-def test_a_new_image_has_its_size_and_nothing_else(images):
-    image.create(WEB, 5)
-    assert images["web"].data == bytes(5)
+def test_a_new_image_has_its_size_and_what_suits_qemu_and_the_kernel(images):
+    image.create(WEB, 5, PLAIN)
+    made = images["web"]
+    assert made.data == bytes(5)
+    assert (made.order, made.stripes, made.data_pool) == (22, (0, 0), None)
+    assert image.features(WEB) == USUAL_FEATURES
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("layering",),
+        ("layering", "exclusive-lock", "journaling"),
+        (*USUAL_FEATURES, "journaling"),
+    ],
+)
+def test_a_new_image_has_the_features_that_are_asked_for(images, names):
+    image.create(WEB, 5, DiskOptions(features=names))
+    assert image.features(WEB) == names
+
+
+@pytest.mark.parametrize(
+    ("size", "order"), [(0, 22), (2**12, 12), (2**23, 23), (2**25, 25)]
+)
+def test_a_new_image_has_objects_of_the_size_that_is_asked_for(images, size, order):
+    image.create(WEB, 5, DiskOptions(object_size=size))
+    assert images["web"].order == order
+
+
+def test_a_new_image_has_the_stripes_that_are_asked_for(images):
+    image.create(WEB, 5, DiskOptions(stripe_unit=2**16, stripe_count=4))
+    assert images["web"].stripes == (2**16, 4)
+
+
+def test_a_new_image_has_its_data_in_another_pool(storage, images):
+    storage.images["ec"] = {}
+    image.create(WEB, 5, DiskOptions(data_pool="ec"))
+    assert images["web"].data_pool == "ec"
+    assert image.features(WEB) == (*USUAL_FEATURES, "data-pool")
+    assert storage.connections == 2
+
+
+def test_a_data_pool_that_is_missing_is_named(storage, images):
+    err = failure(image.create, WEB, 5, DiskOptions(data_pool="ec"))
+    assert "no pool ec" in str(err)
+    assert err.errno == errno.ENOENT
+    assert images == {}
 
 
 def test_an_image_that_exists_is_left_as_it_is(web):
-    err = failure(image.create, WEB, 5)
+    err = failure(image.create, WEB, 5, PLAIN)
     assert err.errno == errno.EEXIST
     assert "rbd rm vms/web" in str(err)
     assert web.data == b"x" * 12
@@ -90,6 +171,106 @@ def test_an_image_that_cannot_be_opened_is_not_a_missing_one(web):
     err = failure(image.size, WEB)
     assert err.errno == errno.EPERM
     assert "cannot open the image vms/web" in str(err)
+
+
+# Looking
+
+
+@pytest.fixture
+def lived_in(web):
+    """An image of five objects, of which some hold data; others use it."""
+    web.data = bytearray(b"x" * 4096 + bytes(8192) + b"y" + bytes(4096 + 9))
+    web.order = 12
+    web.holes = {1}
+    web.watchers = ["192.0.2.2:0/1", "192.0.2.1:0/7", "192.0.2.2:0/9"]
+    web.snapshots = [FakeSnapshot("monday"), FakeSnapshot("tuesday")]
+    web.metadata = {"instance": "web1", "disk": "0"}
+    return web
+
+
+def test_all_there_is_to_know_of_an_image(lived_in):
+    facts = image.look(WEB)
+    assert facts == ImageFacts(
+        size=4 * 4096 + 10,
+        used=2 * 4096,
+        features=USUAL_FEATURES,
+        watchers=facts.watchers,
+        snapshots=("monday", "tuesday"),
+        metadata=(("disk", "0"), ("instance", "web1")),
+    )
+    assert set(facts.watchers) == {"192.0.2.1", "192.0.2.2"}
+
+
+def test_the_last_object_counts_as_far_as_the_image_goes(lived_in):
+    lived_in.data[-1] = 1
+    assert image.look(WEB).used == 2 * 4096 + 10
+
+
+def test_what_is_used_is_unknown_where_every_object_would_be_looked_at(lived_in):
+    lived_in.features = rbd.RBD_FEATURE_LAYERING
+    assert image.look(WEB).used is None
+
+
+def test_an_empty_image_can_be_looked_at(images):
+    images["web"] = FakeImage(0)
+    assert image.look(WEB) == ImageFacts(0, 0, USUAL_FEATURES, (), (), ())
+
+
+def test_an_image_that_is_missing_is_no_failure_of_a_look(images):
+    assert image.look(WEB) is None
+
+
+def test_an_image_that_cannot_be_looked_at_is_not_a_missing_one(web):
+    web.broken = rbd.PermissionError("no", errno.EPERM)
+    assert failure(image.look, WEB).errno == errno.EPERM
+
+
+def test_an_image_that_is_missing_has_no_features(images):
+    assert failure(image.features, WEB).errno == errno.ENOENT
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("192.0.2.1:0/123", "192.0.2.1"),
+        ("[2001:db8::1]:0/3", "2001:db8::1"),
+    ],
+)
+def test_a_watcher_is_named_by_its_host(web, address, host):
+    web.watchers = [address]
+    assert image.look(WEB).watchers == (host,)
+
+
+def test_all_images_beside_are_named_in_one_question(storage, images):
+    images.update(web=FakeImage(), other=FakeImage())
+    storage.images["vms/blue"] = {"third": FakeImage()}
+    assert image.names(WEB) == {"web", "other"}
+    assert image.names(BLUE) == {"third"}
+    assert storage.connections == 2
+
+
+# Describing
+
+
+def test_what_an_image_is_for_is_written_down_beside_what_is_there(web):
+    web.metadata = {"conf_rbd_cache": "false"}
+    image.describe(WEB, {"instance": "web1", "disk": "0"})
+    assert web.metadata == {"conf_rbd_cache": "false", "instance": "web1", "disk": "0"}
+
+
+def test_only_what_has_changed_is_written(web):
+    web.metadata = {"instance": "web1", "disk": "0"}
+    image.describe(WEB, {"instance": "web1", "disk": "1"})
+    assert web.described == ["disk"]
+    assert web.metadata["disk"] == "1"
+
+
+def test_an_image_that_is_missing_is_not_described(images):
+    err = failure(image.describe, WEB, {"a": "b"})
+    assert "cannot describe the image vms/web" in str(err)
+
+
+# Growing
 
 
 @pytest.mark.parametrize(("wanted", "size"), [(11, 12), (12, 12), (13, 13)])
@@ -130,24 +311,86 @@ def test_an_image_in_use_stays_and_the_hosts_are_named_once(web, images):
     ]
     err = failure(image.remove, WEB)
     assert err.errno == errno.EBUSY
-    assert "in use at 192.0.2.1, 192.0.2.2, [2001:db8::1];" in str(err)
+    assert "in use at 192.0.2.1, 192.0.2.2, 2001:db8::1;" in str(err)
+    assert "forgotten after 30 s" in str(err)
     assert "web" in images
 
 
-def test_an_image_in_use_stays_also_if_nobody_knows_by_whom(web, images):
-    web.watchers = ["192.0.2.2:0/1"]
-    web.broken = rbd.OSError("no", errno.EIO)
-    err = failure(image.remove, WEB)
+@pytest.mark.parametrize(
+    ("grace", "function"), [(0, "remove"), (5, "trash_move")], ids=["gone", "trash"]
+)
+def test_an_image_opened_since_the_look_stays(storage, web, images, grace, function):
+    storage.failures[function] = rbd.ImageBusy("no", errno.EBUSY)
+    err = failure(image.remove, WEB, grace)
     assert err.errno == errno.EBUSY
-    assert "is in use;" in str(err)
+    assert "the image vms/web is in use; stop" in str(err)
     assert "web" in images
 
 
-def test_an_image_with_snapshots_stays(web, images):
-    web.snapshots = 1
-    err = failure(image.remove, WEB)
+@pytest.mark.parametrize("grace", [0, 5])
+def test_an_image_with_snapshots_stays(web, images, grace):
+    web.snapshots = [FakeSnapshot("monday"), FakeSnapshot("tuesday")]
+    err = failure(image.remove, WEB, grace)
     assert err.errno == errno.ENOTEMPTY
-    assert "rbd snap ls vms/web" in str(err)
+    assert "has the snapshots monday, tuesday;" in str(err)
+    assert "'rbd snap rm vms/web@NAME'" in str(err)
+    assert "web" in images
+
+
+@pytest.mark.parametrize("grace", [0, 5])
+def test_an_image_with_clones_stays_and_they_are_named(web, images, grace):
+    web.snapshots = [
+        FakeSnapshot("monday", clones=[("vms", "", "b", False)]),
+        FakeSnapshot(
+            "tuesday", clones=[("hdd", "blue", "a", False), ("vms", "", "c", True)]
+        ),
+    ]
+    err = failure(image.remove, WEB, grace)
+    assert err.errno == errno.ENOTEMPTY
+    assert "has the clones hdd/blue/a, vms/b, vms/c (in the trash);" in str(err)
+    assert "'rbd flatten'" in str(err)
+    assert "web" in images
+
+
+def test_an_image_with_a_clone_of_a_removed_snapshot_is_not_taken_for_gone(web, images):
+    web.snapshots = [
+        FakeSnapshot(
+            "0b1c", rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH, [("vms", "", "b", False)]
+        )
+    ]
+    assert "has the clones vms/b;" in str(failure(image.remove, WEB))
+    assert "web" in images
+
+
+def test_who_has_it_open_is_said_before_what_hangs_on_it(web):
+    web.watchers = ["192.0.2.2:0/1"]
+    web.snapshots = [FakeSnapshot("monday", clones=[("vms", "", "b", False)])]
+    assert failure(image.remove, WEB).errno == errno.EBUSY
+
+
+def test_with_a_grace_an_image_goes_to_the_trash_for_so_long(storage, web, images):
+    image.remove(WEB, 3600)
+    assert images == {}
+    assert storage.trash == {"vms": {"web": (3600, web)}}
+
+
+def test_without_a_grace_nothing_goes_to_the_trash(storage, web, images):
+    image.remove(WEB, 0)
+    assert images == storage.trash == {}
+
+
+@pytest.mark.parametrize("grace", [0, 5])
+@pytest.mark.parametrize("function", ["open", "remove", "trash_move", "list_snaps"])
+def test_what_stands_in_the_way_of_removing_is_said(
+    storage, web, images, function, grace
+):
+    storage.failures[function] = rbd.OSError("no", errno.EIO)
+    if function == ("trash_move" if not grace else "remove"):
+        image.remove(WEB, grace)
+        assert images == {}
+        return
+    err = failure(image.remove, WEB, grace)
+    assert str(err) == "cannot remove the image vms/web: Input/output error"
     assert "web" in images
 
 
@@ -231,23 +474,171 @@ def test_what_does_not_fit_is_refused(web, length, good):
     assert "take a larger disk" in str(err)
 
 
+# What fails
+
+
 def test_any_other_failure_names_image_and_reason(web):
     web.broken = rbd.OSError("no", errno.EIO)
     for verb, function, arguments in (
         ("grow", image.grow, (20,)),
         ("wipe", image.wipe, (0, 1)),
         ("write", image.write, ([b"x"],)),
+        ("describe", image.describe, ({"a": "b"},)),
     ):
         err = failure(function, WEB, *arguments)
         assert f"cannot {verb} the image vms/web: Input/output error" in str(err)
 
 
-def test_every_connection_ends(storage, web, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES])
+def test_a_user_that_may_not_is_named_with_the_command_that_shows_what_it_may(
+    web, number
+):
+    web.broken = rbd.OSError("no", number)
+    err = failure(image.size, Volume("vms", "web", user="joe"))
+    assert err.errno == number
+    assert "client.joe may not do that in the pool vms" in str(err)
+    assert "'ceph auth get client.joe'" in str(err)
+
+
+FULL = {
+    "POOL_FULL": {
+        "summary": {"message": "1 pool(s) full"},
+        "detail": [{"message": "pool 'vms' is full (running out of quota)"}],
+    },
+    "OSD_FULL": {
+        "summary": {"message": "2 full osd(s)"},
+        "detail": [{"message": "osd.0 is full"}, {"message": "osd.1 is full"}],
+    },
+}
+SLOW = {"OSD_DOWN": {"summary": {"message": "1 osds down"}, "detail": []}}
+
+
+@pytest.mark.parametrize(
+    ("number", "checks", "reason"),
+    [
+        (errno.ETIMEDOUT, {}, "no answer within 25 s; look at 'ceph -s'"),
+        (errno.ETIMEDOUT, SLOW, "no answer within 25 s; look at 'ceph -s'"),
+        (errno.ETIMEDOUT, FULL, "pool 'vms' is full (running out of quota)"),
+        (errno.ENOSPC, {}, "No space left on device"),
+        (errno.ENOSPC, {"OSD_FULL": FULL["OSD_FULL"]}, "osd.0 is full; osd.1 is full"),
+        (errno.EDQUOT, {}, "Disk quota exceeded"),
+        (errno.EDQUOT, FULL, "pool 'vms' is full (running out of quota)"),
+        (
+            errno.EDQUOT,
+            {"POOL_FULL": {"summary": {"message": "1 pool(s) full"}}},
+            "1 pool(s) full",
+        ),
+        (errno.EIO, FULL, "Input/output error"),
+    ],
+)
+def test_a_full_cluster_is_told_from_one_that_is_slow(
+    storage, web, number, checks, reason
+):
+    storage.checks = checks
+    storage.failures["write"] = rbd.OSError("no", number)
+    err = failure(image.write, WEB, [b"x"])
+    assert str(err) == f"cannot write the image vms/web: {reason}"
+    assert err.errno == number
+
+
+def test_a_cluster_that_cannot_even_say_whether_it_is_full_is_slow(
+    storage, web, monkeypatch
+):
+    def silent(*_):
+        raise rados.TimedOut("no", errno.ETIMEDOUT)
+
+    monkeypatch.setattr(storage, "mon_command", silent)
+    storage.failures["write"] = rbd.OSError("no", errno.ETIMEDOUT)
+    assert "no answer within 25 s" in str(failure(image.write, WEB, [b"x"]))
+
+
+def test_a_failure_without_a_number_is_one_of_input_and_output(storage, web):
+    storage.failures["write"] = rbd.IncompleteWriteError("Wrote only 1 of 2 bytes")
+    err = failure(image.write, WEB, [b"xx"])
+    assert err.errno == errno.EIO
+
+
+def test_a_failure_of_librados_is_a_failure_of_the_image_s(storage, web):
+    storage.failures["read"] = rados.TimedOut("no", errno.ETIMEDOUT)
+    err = failure(lambda volume: list(image.read(volume)), WEB)
+    assert "cannot read the image vms/web: no answer" in str(err)
+
+
+# Connections
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """The connections that ended."""
     ended = []
-    monkeypatch.setattr(
-        type(storage.rados()), "shutdown", lambda self: ended.append(self)
-    )
+    monkeypatch.setattr(FakeRados, "shutdown", lambda self: ended.append(self))
+    return ended
+
+
+def test_every_connection_ends(storage, web, ended):
     image.size(WEB)
-    failure(image.create, WEB, 1)
+    failure(image.create, WEB, 1, PLAIN)
     list(image.read(WEB))
     assert len(ended) == storage.connections == 3
+
+
+def test_a_connection_is_shared_within_a_block_and_ends_with_it(storage, web, ended):
+    with image.together():
+        image.size(WEB)
+        with image.together():
+            image.look(WEB)
+        image.grow(WEB, 20)
+        assert ended == []
+    assert len(ended) == storage.connections == 1
+    image.size(WEB)
+    assert storage.connections == 2
+
+
+def test_clients_share_no_connection(storage, web, ended):
+    with image.together():
+        for _ in range(2):
+            for volume in (
+                WEB,
+                Volume("vms", "web", user="joe"),
+                Volume("vms", "web", conf="/etc/far"),
+            ):
+                image.size(volume)
+    assert len(ended) == storage.connections == 3
+    assert len(set(storage.clients)) == 3
+
+
+def test_pools_and_images_do_share_one(storage, web):
+    storage.images["hdd"] = {"db": FakeImage()}
+    with image.together():
+        image.size(WEB)
+        image.size(Volume("hdd", "db"))
+        failure(image.size, LOST)
+        image.size(WEB)
+    assert storage.connections == 1
+
+
+def test_a_connection_that_failed_is_tried_again_within_a_block(storage, web, ended):
+    with image.together():
+        storage.reachable = False
+        failure(image.size, WEB)
+        storage.reachable = True
+        assert image.size(WEB) == 12
+        assert image.size(WEB) == 12
+    assert storage.connections == 1
+
+
+def test_shared_connections_end_also_where_the_block_fails(storage, web, ended):
+    with pytest.raises(KeyError), image.together():
+        image.size(WEB)
+        raise KeyError
+    assert len(ended) == 1
+    image.size(WEB)
+    assert storage.connections == 2
+
+
+def test_an_image_is_open_only_while_something_is_done_with_it(web):
+    image.grow(WEB, 20)
+    image.wipe(WEB, 0, 1)
+    image.write(WEB, [b"x"])
+    image.describe(WEB, {"a": "b"})
+    assert FakeOpenImage.HERE not in web.watchers
