@@ -105,3 +105,68 @@ class ClusterFacts:
     health: str
     #: One sentence per health check that is not good.
     checks: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFacts:
+    """What there is to know of an image; sizes are in bytes."""
+
+    size: int
+    #: How much of it has been written, in whole objects; None if only a look at every
+    #: object would tell.
+    used: int | None
+    features: tuple[str, ...]
+    #: Addresses of the hosts that have it open.
+    watchers: tuple[str, ...]
+    snapshots: tuple[str, ...]
+    metadata: tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskFacts:
+    """What a node knows of an instance's disk."""
+
+    #: None if there is no such image, or if ``error`` says why it is not known.
+    image: ImageFacts | None
+    error: str | None
+    #: The block device that it is mapped to on the node.
+    device: str | None
+    #: Whether the running QEMU opened the image itself; None if none runs there.
+    userspace: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class UnknownImage:
+    """An image with a name such as Ganeti gives, which no instance is known to have."""
+
+    image: str
+    #: What was written down with it, empty if nothing was.
+    cluster: str
+    instance: str
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaceFacts:
+    """What a node knows of the images in a pool or namespace."""
+
+    #: Why nothing is known.
+    error: str | None
+    #: Those of the images asked for that are not there.
+    missing: tuple[str, ...] = ()
+    #: Those of them that cannot be opened, and why.
+    broken: tuple[tuple[str, str], ...] = ()
+    #: Those of them that are open to write, and the addresses where they are.
+    watched: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unknown: tuple[UnknownImage, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ImagesFacts:
+    """What a node knows of images."""
+
+    #: In the order in which they were asked for.
+    places: tuple[PlaceFacts, ...]
+    #: Images that are mapped on the node, by whomever, and their devices.
+    mapped: tuple[tuple[str, str], ...]
+    #: The node's own, each with the length of its network's prefix.
+    addresses: tuple[str, ...]

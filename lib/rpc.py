@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from ganeti_ceph import wire
-from ganeti_ceph.facts import ClusterFacts, NodeFacts
+from ganeti_ceph.disk.options import Mapper
+from ganeti_ceph.disk.uri import Place, Volume
+from ganeti_ceph.facts import ClusterFacts, DiskFacts, ImagesFacts, NodeFacts
 from ganeti_ceph.steps import KINDS, Keys, Step
 
 Answer = TypeVar("Answer")
@@ -40,6 +42,68 @@ class Grant:
 
 
 @dataclasses.dataclass(frozen=True)
+class LookAtDisks:
+    """The disks of an instance that a node is asked about."""
+
+    instance: str
+    #: UUIDs of the disks in Ganeti's configuration, and their images.
+    disks: tuple[tuple[str, Volume], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DisksFacts:
+    """What a node knows of the disks that it was asked about, in their order."""
+
+    disks: tuple[DiskFacts, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class MapImages:
+    """Images that a node is asked to make block devices of, and how."""
+
+    images: tuple[tuple[Volume, Mapper], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mapped:
+    """The paths of block devices, in the order in which they were asked for."""
+
+    paths: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitDisk:
+    """The new limits of a disk, which a running guest shall feel at once."""
+
+    instance: str
+    #: The disk's UUID in Ganeti's configuration.
+    disk: str
+    #: Per second; 0 for no limit.
+    iops: int
+    bandwidth: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LookAtPlace:
+    """The images in a pool or namespace that a node is asked about."""
+
+    place: Place
+    #: Images of instances' disks.
+    disks: tuple[str, ...]
+    #: All images that are known; None where nobody asks for unknown ones.
+    known: tuple[str, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class LookAtImages:
+    """The images that a node is asked about."""
+
+    places: tuple[LookAtPlace, ...]
+    #: Whether to tell where the images of disks are open, which takes a look at each.
+    watched: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Misfits:
     """The version of a node's extension, and the joins that do not fit there."""
 
@@ -69,10 +133,14 @@ LOOK = Call[NodeFacts]("ceph_look", 60, NodeFacts)
 STATUS = Call[ClusterFacts]("ceph_status", 30, ClusterFacts)
 KEYS = Call[Keys]("ceph_keys", 30, Keys)
 GRANT = Call[None]("ceph_grant", 30, type(None))
+DISKS = Call[DisksFacts]("ceph_disks", 60, DisksFacts)
+MAP = Call[Mapped]("ceph_map", 120, Mapped)
+LIMIT = Call[None]("ceph_limit", 30, type(None))
+IMAGES = Call[ImagesFacts]("ceph_images", 120, ImagesFacts)
 MISFITS = Call[Misfits]("ceph_misfits", 60, Misfits)
 DO = Call[Outcomes]("ceph_do", 600, Outcomes)
 
-CALLS = (LOOK, STATUS, KEYS, GRANT, MISFITS, DO)
+CALLS = (LOOK, STATUS, KEYS, GRANT, DISKS, MAP, LIMIT, IMAGES, MISFITS, DO)
 
 
 @dataclasses.dataclass(frozen=True)

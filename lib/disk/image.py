@@ -8,19 +8,20 @@ began.
 
 import contextlib
 import contextvars
-import dataclasses
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import rados
 import rbd
 
 from ganeti_ceph import ceph
 from ganeti_ceph.disk.options import FEATURES, USUAL_FEATURES, DiskOptions
-from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import CephError
+from ganeti_ceph.facts import ImageFacts
 
 #: How much is read or written at a time, the usual size of an image's objects.
 CHUNK = 4 * 1024**2
@@ -31,22 +32,14 @@ _BITS = {
 }
 _DATA_POOL = ("data-pool", rbd.RBD_FEATURE_DATA_POOL)
 
+#: How many images are opened at the same time.
+_AT_A_TIME = 16
+
+#: What is seen of an image.
+Seen = TypeVar("Seen")
+
 #: Seconds after which Ceph takes a client that is gone for dead.
 _FORGOTTEN = 30
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageFacts:
-    """What there is to know of an image; sizes are in bytes."""
-
-    size: int
-    #: How much of it has been written, in whole objects.
-    used: int
-    features: tuple[str, ...]
-    #: Addresses of the hosts that have it open, one for each client.
-    watchers: tuple[str, ...]
-    snapshots: tuple[str, ...]
-    metadata: tuple[tuple[str, str], ...]
 
 
 def create(volume: Volume, size: int, options: DiskOptions) -> None:
@@ -109,10 +102,33 @@ def look(volume: Volume) -> ImageFacts | None:
             return None
 
 
-def names(volume: Volume) -> frozenset[str]:
-    """Return the names of all images beside this one, in one question."""
-    with _pool(volume, "list the images beside") as pool:
+def names(place: Place) -> frozenset[str]:
+    """Return the names of all images in a place, in one question; none of its trash."""
+    with _within(place, f"list the images in {place}") as pool:
         return frozenset(rbd.RBD().list(pool))
+
+
+def sizes(place: Place, names: Iterable[str]) -> dict[str, int | CephError]:
+    """Return the sizes of images in bytes, or why one cannot be opened.
+
+    Here as in :func:`watchers` and :func:`descriptions` images that are not there are
+    left out, and a storage cluster that does not answer raises, for all together.
+    """
+    return _survey(place, names, lambda image: int(image.size()))
+
+
+def watchers(
+    place: Place, names: Iterable[str]
+) -> dict[str, tuple[str, ...] | CephError]:
+    """Return the addresses of the hosts that have images open to write."""
+    return _survey(place, names, _watchers)
+
+
+def descriptions(
+    place: Place, names: Iterable[str]
+) -> dict[str, dict[str, str] | CephError]:
+    """Return what was written down with images."""
+    return _survey(place, names, lambda image: dict(image.metadata_list()))
 
 
 def describe(volume: Volume, metadata: Mapping[str, str]) -> None:
@@ -195,18 +211,21 @@ def write(volume: Volume, pieces: Iterable[bytes]) -> None:
 
 
 _shared: contextvars.ContextVar[
-    tuple[contextlib.ExitStack, dict[tuple[str, str], rados.Rados]] | None
+    tuple[contextlib.ExitStack, dict[tuple[str, str], rados.Rados], int] | None
 ] = contextvars.ContextVar("shared", default=None)
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
-    """Let all functions that are called within the block share their connections."""
+def together(timeout: int = ceph.TIMEOUT) -> Iterator[None]:
+    """Let all functions that are called within the block share their connections.
+
+    ``timeout`` is in seconds, where Ceph has less time to answer than it usually has.
+    """
     if _shared.get() is not None:
         yield
         return
     with contextlib.ExitStack() as stack:
-        token = _shared.set((stack, {}))
+        token = _shared.set((stack, {}, timeout))
         try:
             yield
         finally:
@@ -214,47 +233,91 @@ def together() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _cluster(volume: Volume) -> Iterator[rados.Rados]:
+def _cluster(place: Place) -> Iterator[rados.Rados]:
     shared = _shared.get()
     if shared is None:
-        with ceph.connect(volume.conf, volume.client) as cluster:
+        with ceph.connect(place.conf, place.client) as cluster:
             yield cluster
         return
-    stack, open_ones = shared
-    key = (volume.conf, volume.client)
+    stack, open_ones, timeout = shared
+    key = (place.conf, place.client)
     if key not in open_ones:
-        open_ones[key] = stack.enter_context(ceph.connect(*key))
+        open_ones[key] = stack.enter_context(ceph.connect(*key, timeout=timeout))
     yield open_ones[key]
 
 
 @contextlib.contextmanager
 def _pool(volume: Volume, verb: str) -> Iterator[Any]:
-    with _cluster(volume) as cluster:
+    with _within(volume.place, f"{verb} the image {volume}") as pool:
+        yield pool
+
+
+@contextlib.contextmanager
+def _within(place: Place, what: str) -> Iterator[Any]:
+    with _cluster(place) as cluster:
         try:
-            with cluster.open_ioctx(volume.pool) as pool:
-                if volume.namespace:
-                    pool.set_namespace(volume.namespace)
-                    if not rbd.RBD().namespace_exists(pool, volume.namespace):
+            with cluster.open_ioctx(place.pool) as pool:
+                if place.namespace:
+                    pool.set_namespace(place.namespace)
+                    if not rbd.RBD().namespace_exists(pool, place.namespace):
                         raise CephError(
-                            f"the pool {volume.pool} has no namespace"
-                            f" {volume.namespace}; create it with 'rbd namespace"
-                            f" create {volume.pool}/{volume.namespace}'",
+                            f"the pool {place.pool} has no namespace"
+                            f" {place.namespace}; create it with 'rbd namespace"
+                            f" create {place}'",
                             errno.ENOENT,
                         )
                 yield pool
         except rados.ObjectNotFound as err:
-            raise _no_pool(volume.pool) from err
+            raise _no_pool(place.pool) from err
         except (rbd.Error, rados.Error) as err:
-            number = getattr(err, "errno", None) or errno.EIO
+            number = _number(err)
             raise CephError(
-                f"cannot {verb} the image {volume}:"
-                f" {_reason(cluster, volume, abs(number))}",
-                abs(number),
+                f"cannot {what}: {_reason(cluster, place, number)}", number
             ) from err
 
 
+def _number(err: rbd.Error | rados.Error) -> int:
+    return abs(int(getattr(err, "errno", None) or errno.EIO))
+
+
+def _survey(
+    place: Place, names: Iterable[str], look: Callable[[Any], Seen]
+) -> dict[str, Seen | CephError]:
+    """Open images, many at a time, and return what is seen of each."""
+
+    def one(name: str) -> Seen | CephError | None:
+        try:
+            # Read-only, so that this look is no watcher itself.
+            with rbd.Image(pool, name, read_only=True) as image:
+                return look(image)
+        except rbd.ImageNotFound:
+            return None
+        except rbd.Error as err:
+            number = _number(err)
+            if number == errno.ETIMEDOUT:
+                # So will all others.
+                raise
+            return CephError(
+                f"the image {place.volume(name)} cannot be opened:"
+                f" {os.strerror(number)}",
+                number,
+            )
+
+    with (
+        _within(place, f"look at the images in {place}") as pool,
+        ThreadPoolExecutor(_AT_A_TIME) as threads,
+    ):
+        asked = {name: threads.submit(one, name) for name in names}
+        try:
+            found = {name: future.result() for name, future in asked.items()}
+        except rbd.Error:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {name: seen for name, seen in found.items() if seen is not None}
+
+
 def _check_pool(volume: Volume, name: str) -> None:
-    with _cluster(volume) as cluster:
+    with _cluster(volume.place) as cluster:
         if not cluster.pool_exists(name):
             raise _no_pool(name)
 
@@ -267,19 +330,21 @@ def _no_pool(name: str) -> CephError:
     )
 
 
-def _reason(cluster: rados.Rados, volume: Volume, number: int) -> str:
+def _reason(cluster: rados.Rados, place: Place, number: int) -> str:
     """Say what an error's number means here."""
     if number in (errno.EPERM, errno.EACCES):
         return (
-            f"{volume.client} may not do that in the pool {volume.pool} ('ceph auth"
-            f" get {volume.client}' shows what it may)"
+            f"{place.client} may not do that in the pool {place.pool} ('ceph auth"
+            f" get {place.client}' shows what it may)"
         )
     # Ceph lets clients of a full pool wait for space rather than fail.
     short = number in (errno.ETIMEDOUT, errno.ENOSPC, errno.EDQUOT)
     if short and (full := _what_is_full(cluster)):
         return full
     if number == errno.ETIMEDOUT:
-        return f"no answer within {ceph.TIMEOUT} s; look at 'ceph -s'"
+        shared = _shared.get()
+        timeout = shared[2] if shared else ceph.TIMEOUT
+        return f"no answer within {timeout} s; look at 'ceph -s'"
     return os.strerror(number)
 
 
@@ -307,14 +372,16 @@ def _features(image: Any) -> tuple[str, ...]:
     )
 
 
-def _used(image: Any) -> int:
+def _used(image: Any) -> int | None:
+    if "fast-diff" not in _features(image):
+        return None
     total = 0
 
     def add(_: int, length: int, exists: bool) -> None:
         nonlocal total
         total += length if exists else 0
 
-    # With the feature fast-diff this reads the object map only.
+    # This reads the object map only.
     image.diff_iterate(0, image.size(), None, add, whole_object=True)
     return total
 

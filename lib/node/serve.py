@@ -7,9 +7,33 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ganeti_ceph import errors, rpc, steps, wire
-from ganeti_ceph.facts import ClusterFacts, NodeFacts
-from ganeti_ceph.node import client, cluster, config, files, look, mgr, mon, osd
-from ganeti_ceph.rpc import Call, Grant, Look, Misfits, Outcome, Outcomes
+from ganeti_ceph.facts import ClusterFacts, ImagesFacts, NodeFacts
+from ganeti_ceph.node import (
+    client,
+    cluster,
+    config,
+    files,
+    images,
+    inventory,
+    look,
+    mgr,
+    mon,
+    osd,
+)
+from ganeti_ceph.rpc import (
+    Call,
+    DisksFacts,
+    Grant,
+    LimitDisk,
+    Look,
+    LookAtDisks,
+    LookAtImages,
+    MapImages,
+    Mapped,
+    Misfits,
+    Outcome,
+    Outcomes,
+)
 from ganeti_ceph.run import run
 from ganeti_ceph.steps import Step
 
@@ -44,6 +68,25 @@ def _keys(_: Any) -> steps.Keys:
 
 def _grant(sent: Any) -> None:
     client.grant(wire.decode(Grant, sent, "what to grant"))
+
+
+def _disks(sent: Any) -> DisksFacts:
+    return images.look(wire.decode(LookAtDisks, sent, "the disks to look at"))
+
+
+def _map(sent: Any) -> Mapped:
+    return images.map_all(wire.decode(MapImages, sent, "the images to map"))
+
+
+def _limit(sent: Any) -> None:
+    # Only here: it needs Ganeti.
+    from ganeti_ceph.disk import limits
+
+    limits.change(wire.decode(LimitDisk, sent, "the limits to set"))
+
+
+def _images(sent: Any) -> ImagesFacts:
+    return inventory.look(wire.decode(LookAtImages, sent, "the images to look at"), run)
 
 
 def _misfits(_: Any) -> Misfits:
@@ -87,6 +130,10 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.STATUS: _status,
     rpc.KEYS: _keys,
     rpc.GRANT: _grant,
+    rpc.DISKS: _disks,
+    rpc.MAP: _map,
+    rpc.LIMIT: _limit,
+    rpc.IMAGES: _images,
     rpc.MISFITS: _misfits,
     rpc.DO: _do,
 }

@@ -1,0 +1,56 @@
+"""The images of an instance's disks as its node sees them."""
+
+import json
+
+from ganeti_ceph.disk import image, mappers
+from ganeti_ceph.errors import CephError
+from ganeti_ceph.facts import DiskFacts
+from ganeti_ceph.rpc import DisksFacts, LookAtDisks, MapImages, Mapped
+
+
+def look(asked: LookAtDisks) -> DisksFacts:
+    """Return what this node knows of an instance's disks."""
+    running = _opened_by_qemu(asked.instance)
+    found = []
+    with image.together():
+        for uuid, volume in asked.disks:
+            facts, error = None, None
+            try:
+                facts = image.look(volume)
+            except CephError as err:
+                error = str(err)
+            found.append(
+                DiskFacts(facts, error, mappers.find(volume), running.get(uuid))
+            )
+    return DisksFacts(tuple(found))
+
+
+def map_all(asked: MapImages) -> Mapped:
+    """Make block devices of images; those that are made stay if another fails."""
+    with image.together():
+        return Mapped(
+            tuple(
+                mappers.map(volume, mapper, image.features(volume))
+                for volume, mapper in asked.images
+            )
+        )
+
+
+def _opened_by_qemu(instance: str) -> dict[str, bool]:
+    """Tell of each disk of a running instance, by UUID, whether QEMU opened its image.
+
+    Ganeti keeps with a running instance how it was started, in both releases as JSON:
+    QEMU's command, NICs, parameters, and (disk, path, URI) of each disk.
+    """
+    from ganeti import errors
+    from ganeti.hypervisor import hv_kvm
+
+    hypervisor = hv_kvm.KVMHypervisor()
+    _, _, alive = hypervisor._InstancePidAlive(instance)
+    if not alive:
+        return {}
+    try:
+        runtime = json.loads(hypervisor._ReadKVMRuntime(instance))
+        return {disk["uuid"]: uri is not None for disk, _, uri in runtime[3]}
+    except (errors.HypervisorError, ValueError, LookupError, TypeError):
+        return {}
