@@ -16,6 +16,7 @@ import rados
 import rbd
 from ganeti import constants, objects
 from ganeti import errors as ganeti_errors
+from ganeti import utils as ganeti_utils
 
 from ganeti_ceph import cephconf, plan, rpc, steps, wire
 from ganeti_ceph.cephconf import Mon
@@ -87,6 +88,7 @@ def make_node(name: str = "node1", number: int | None = None, **changes: Any) ->
         "packages": tuple((package, "18.2.7") for package in PACKAGES),
         "conf": None,
         "has_keys": False,
+        "has_client": False,
         "mons": (),
         "mgrs": (),
         "osds": (),
@@ -172,6 +174,8 @@ def effect(
         mgrs = (*cluster.mgrs, step.id)
         node = with_facts(node, mgrs=(step.id,))
         return node, dataclasses.replace(cluster, mgrs=mgrs)
+    if isinstance(step, steps.MakeClient):
+        return with_facts(node, has_client=True), cluster
     if isinstance(step, steps.MakeOsd):
         number = len(cluster.osds)
         labels = {
@@ -361,6 +365,8 @@ class FakeCeph:
         self.connections = 0
         #: (configuration file, user) of the clients.
         self.clients: list[tuple[str | None, str | None]] = []
+        #: What librados knows of Ceph's options, those without a value left out.
+        self.options = {"rbd_default_pool": "rbd"}
         #: Answers that take the place of a command's own, for example recorded ones.
         self.answers: dict[str, Any] = {}
 
@@ -599,6 +605,9 @@ class FakeRados:
             raise rados.TimedOut("error connecting to the cluster", 110)
         self.cluster.connections += 1
         self.connected = True
+
+    def conf_get(self, option: str) -> str:
+        return self.cluster.options.get(option, "")
 
     def mon_command(
         self, request: str, data: bytes, *_: Any, **__: Any
@@ -1085,6 +1094,7 @@ class FakeConfig:
     def __init__(self) -> None:
         #: What was updated, by name and in order.
         self.updates: list[str] = []
+        self._given = 0
         cluster = objects.Cluster(
             cluster_name="cluster",
             uuid="cluster",
@@ -1103,6 +1113,7 @@ class FakeConfig:
             uuid=f"uuid-of-{name}",
             name=name,
             members=[node.uuid for node in nodes],
+            diskparams={},
             serial_no=1,
         )
         self._stored[group.uuid] = group
@@ -1116,6 +1127,20 @@ class FakeConfig:
                 offline=False,
                 serial_no=1,
             )
+
+    def add_guest(self, name: str, node: Node, disks: Sequence[Any] = ()) -> None:
+        """Add an instance on a node, and its disks; their UUIDs are of its name."""
+        for index, disk in enumerate(disks):
+            disk.uuid, disk.serial_no = f"disk{index}-of-{name}", 1
+            self._stored[disk.uuid] = disk
+        guest = objects.Instance(
+            uuid=f"uuid-of-{name}",
+            name=name,
+            primary_node=node.uuid,
+            disks=[disk.uuid for disk in disks],
+            serial_no=1,
+        )
+        self._stored[guest.uuid] = guest
 
     def find(self, name: str) -> Any:
         """Return the stored object of a name, for a test to look at or to change."""
@@ -1145,6 +1170,32 @@ class FakeConfig:
 
     def GetAllNodeGroupsInfo(self) -> Any:
         return self._all(objects.NodeGroup)
+
+    def GetNodeGroupList(self) -> list[str]:
+        return list(self._all(objects.NodeGroup))
+
+    def GetAllInstancesInfo(self) -> Any:
+        return self._all(objects.Instance)
+
+    def GetAllDisksInfo(self) -> Any:
+        return self._all(objects.Disk)
+
+    def GetInstanceDisks(self, inst_uuid: str) -> Any:
+        return [self._get(disk) for disk in self._stored[inst_uuid].disks]
+
+    def GetInstanceDiskTemplate(self, inst_uuid: str) -> Any:
+        return ganeti_utils.GetDiskTemplate(self.GetInstanceDisks(inst_uuid))
+
+    def GetInstanceDiskParams(self, instance: Any) -> Any:
+        group = self.GetNodeGroup(self.GetNodeInfo(instance.primary_node).group)
+        return self.GetClusterInfo().SimpleFillDP(group.diskparams)
+
+    def GetVGName(self) -> None:
+        return None
+
+    def GenerateUniqueID(self, ec_id: str) -> str:
+        self._given += 1
+        return f"id{self._given}"
 
     def LookupNodeGroup(self, target: str) -> str:
         for group in self.GetAllNodeGroupsInfo().values():

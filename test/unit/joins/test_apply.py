@@ -21,6 +21,10 @@ def add_x(attribute):
         attribute.x = 1
 
 
+def with_x(attribute):
+    return attribute | {"x"}
+
+
 def fail(attribute):
     raise RuntimeError("no luck")
 
@@ -45,7 +49,9 @@ def foreign(monkeypatch):
         "table = {'init': 1, 'info': 2}\n"
         "class Handler:\n"
         "    def Run(self, op): return 21\n"
-        "    MAP = {}\n",
+        "    MAP = {}\n"
+        "    NAMES = frozenset()\n"
+        "names = frozenset({'init'})\n",
         module.__dict__,
     )
     return module
@@ -94,6 +100,17 @@ def test_a_dict_and_a_class_are_extended(foreign, log):
     assert foreign.table["x"] == foreign.Handler.x == foreign.Handler.MAP["x"] == 1
 
 
+def test_a_value_that_cannot_be_extended_is_replaced(foreign, log):
+    joins = [
+        join("names", Kind.REPLACE, ("frozenset",), "with_x"),
+        join("Handler.NAMES", Kind.REPLACE, ("frozenset",), "with_x"),
+    ]
+    assert applied(foreign, *joins) == []
+    assert foreign.names == {"init", "x"}
+    assert "x" in foreign.Handler.NAMES
+    assert log == []
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -114,6 +131,15 @@ def test_a_dict_and_a_class_are_extended(foreign, log):
             "it is a dict, expected a list",
         ),
         (join("Handler", Kind.EXTEND, ("type with Stop",), "add_x"), "it has no Stop"),
+        (
+            join("table", Kind.REPLACE, ("frozenset",), "with_x"),
+            "it is a dict, expected a frozenset",
+        ),
+        (join("names", Kind.REPLACE, ("frozenset",), "fail"), "no luck"),
+        (
+            join("missing", Kind.REPLACE, ("frozenset",), "with_x"),
+            "there is no missing",
+        ),
         (join("table", Kind.EXTEND, ("dict",), "fail"), "no luck"),
         (join("table", Kind.EXTEND, ("dict",), "no_such_function"), "no_such_function"),
     ],
@@ -125,6 +151,7 @@ def test_what_does_not_fit_is_refused_alone(foreign, log, bad, reason):
     assert reason in why
     assert foreign.Handler().Run(None) == 42
     assert foreign.table == {"init": 1, "info": 2}
+    assert foreign.names == {"init"}
     (line,) = log
     assert bad.place in line
     assert why in line
