@@ -18,6 +18,29 @@ _NAME = re.compile(r"[^\s:/@\\,\"'=]+")
 _PATH = re.compile(r"/[A-Za-z0-9_.+/-]*[A-Za-z0-9_.+-]")
 
 
+@dataclasses.dataclass(frozen=True, order=True)
+class Place:
+    """A pool or a namespace of one, and the Ceph user and configuration for it."""
+
+    pool: str
+    namespace: str = ""
+    user: str = USER
+    conf: str = CONF
+
+    def __str__(self) -> str:
+        """Return its name as Ceph's programs take it."""
+        return "/".join(filter(None, (self.pool, self.namespace)))
+
+    @property
+    def client(self) -> str:
+        """The full name of the Ceph user."""
+        return f"client.{self.user}"
+
+    def volume(self, image: str) -> "Volume":
+        """Return an image that lies there."""
+        return Volume(self.pool, image, self.namespace, self.user, self.conf)
+
+
 @dataclasses.dataclass(frozen=True)
 class Volume:
     """An image in a pool, and the Ceph user and configuration that open it.
@@ -57,7 +80,12 @@ class Volume:
     @property
     def client(self) -> str:
         """The full name of the Ceph user."""
-        return f"client.{self.user}"
+        return self.place.client
+
+    @property
+    def place(self) -> "Place":
+        """Where the image lies, with others."""
+        return Place(self.pool, self.namespace, self.user, self.conf)
 
     def uri(self) -> str:
         """Return the name that Ganeti hands on.

@@ -34,7 +34,7 @@ def look(asked: Look, run: Runner) -> NodeFacts:
         db_devices=tuple(
             devices.look(path, run) for path in devices.expand(asked.db_devices)
         ),
-        addresses=_addresses(run),
+        addresses=addresses(run),
         device_mapper="device-mapper" in Path("/proc/misc").read_text(),
         clock=(began, time.time()),
     )
@@ -72,7 +72,8 @@ def _osds() -> tuple[OsdDir, ...]:
     return tuple(found)
 
 
-def _addresses(run: Runner) -> tuple[str, ...]:
+def addresses(run: Runner) -> tuple[str, ...]:
+    """Return this node's addresses, each with the length of its network's prefix."""
     try:
         links = json.loads(run(["ip", "-json", "address"]))
     except ValueError as err:
