@@ -365,6 +365,8 @@ class FakeCeph:
         self.connections = 0
         #: (configuration file, user) of the clients.
         self.clients: list[tuple[str | None, str | None]] = []
+        #: What they set of Ceph's options.
+        self.bounds: list[dict[str, str]] = []
         #: What librados knows of Ceph's options, those without a value left out.
         self.options = {"rbd_default_pool": "rbd"}
         #: Answers that take the place of a command's own, for example recorded ones.
@@ -388,6 +390,7 @@ class FakeCeph:
     ) -> "FakeRados":
         """Take the place of ``rados.Rados``."""
         self.clients.append((conffile, name))
+        self.bounds.append(dict(conf or {}))
         return FakeRados(self)
 
     def mon_command(self, request: str, data: bytes) -> tuple[int, bytes, str]:

@@ -41,7 +41,10 @@ every_function = pytest.mark.parametrize(
         (image.size, ()),
         (image.features, ()),
         (image.look, ()),
-        (image.names, ()),
+        (lambda volume: image.names(volume.place), ()),
+        (lambda volume: image.sizes(volume.place, ["web"]), ()),
+        (lambda volume: image.watchers(volume.place, ["web"]), ()),
+        (lambda volume: image.descriptions(volume.place, ["web"]), ()),
         (image.describe, ({"a": "b"},)),
         (image.grow, (1,)),
         (image.remove, ()),
@@ -244,9 +247,77 @@ def test_a_watcher_is_named_by_its_host(web, address, host):
 def test_all_images_beside_are_named_in_one_question(storage, images):
     images.update(web=FakeImage(), other=FakeImage())
     storage.images["vms/blue"] = {"third": FakeImage()}
-    assert image.names(WEB) == {"web", "other"}
-    assert image.names(BLUE) == {"third"}
+    assert image.names(WEB.place) == {"web", "other"}
+    assert image.names(BLUE.place) == {"third"}
     assert storage.connections == 2
+
+
+def test_what_cannot_be_listed_is_named_with_its_place(storage, images):
+    storage.images["vms/blue"] = {}
+    storage.failures["list"] = rbd.OSError("no", errno.EIO)
+    err = failure(image.names, BLUE.place)
+    assert str(err) == "cannot list the images in vms/blue: Input/output error"
+
+
+# Looking at many
+
+
+MANY = [f"disk{number}" for number in range(40)]
+
+
+@pytest.fixture
+def many(images):
+    """Images whose sizes are their numbers."""
+    for number, name in enumerate(MANY):
+        images[name] = FakeImage(number)
+    return images
+
+
+def test_many_images_are_looked_at_over_one_connection(storage, many):
+    sizes = image.sizes(WEB.place, iter(MANY))
+    assert sizes == {name: number for number, name in enumerate(MANY)}
+    assert storage.connections == 1
+
+
+def test_looking_at_no_image_is_no_failure(images):
+    assert image.sizes(WEB.place, []) == {}
+
+
+def test_only_the_images_of_the_place_are_looked_at(storage, many):
+    storage.images["vms/blue"] = {"disk3": FakeImage(99)}
+    assert image.sizes(BLUE.place, ["disk3", "disk4"]) == {"disk3": 99}
+
+
+def test_many_images_tell_their_watchers_and_what_they_are_for(many):
+    many["disk1"].watchers = ["192.0.2.2:0/1", "192.0.2.1:0/7", "192.0.2.2:0/9"]
+    many["disk2"].metadata = {"instance": "web1"}
+    asked = ["disk1", "disk2", "lost"]
+    found = image.watchers(WEB.place, asked)
+    assert set(found.pop("disk1")) == {"192.0.2.1", "192.0.2.2"}
+    assert found == {"disk2": ()}
+    assert image.descriptions(WEB.place, asked) == {
+        "disk1": {},
+        "disk2": {"instance": "web1"},
+    }
+
+
+def test_one_image_that_cannot_be_opened_hides_no_other(many):
+    many["disk1"].broken = rbd.PermissionError("no", errno.EPERM)
+    found = image.sizes(WEB.place, ["disk1", "disk2"])
+    assert found["disk2"] == 2
+    assert found["disk1"].errno == errno.EPERM
+    assert str(found["disk1"]) == (
+        "the image vms/disk1 cannot be opened: Operation not permitted"
+    )
+
+
+def test_a_cluster_that_does_not_answer_is_waited_for_once(many):
+    many["disk0"].broken = rbd.Timeout("no", errno.ETIMEDOUT)
+    err = failure(image.sizes, WEB.place, MANY)
+    assert err.errno == errno.ETIMEDOUT
+    assert str(err) == (
+        "cannot look at the images in vms: no answer within 25 s; look at 'ceph -s'"
+    )
 
 
 # Describing
@@ -592,6 +663,18 @@ def test_a_connection_is_shared_within_a_block_and_ends_with_it(storage, web, en
     assert len(ended) == storage.connections == 1
     image.size(WEB)
     assert storage.connections == 2
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [({}, 25), ({"timeout": 8}, 8)])
+def test_a_block_may_give_ceph_less_time(storage, web, timeout, seconds):
+    storage.failures["resize"] = rbd.Timeout("no", errno.ETIMEDOUT)
+    with image.together(**timeout):
+        with image.together():
+            err = failure(image.grow, WEB, 20)
+        assert f"no answer within {seconds} s" in str(err)
+    bounds = storage.bounds[-1]
+    assert bounds["rados_osd_op_timeout"] == str(seconds)
+    assert bounds["client_mount_timeout"] == str(seconds)
 
 
 def test_clients_share_no_connection(storage, web, ended):

@@ -15,6 +15,21 @@ SPECIAL = ":/@\\,\"'= \t\n\r\0\x1b\u2028"
 PIECES = ("rbd:", "pool", "/", "image", ":id=", ":conf=", "admin", "/etc/x", "=", "@")
 
 
+def volumes():
+    names = st.text(min_size=1).filter(
+        lambda name: name.isprintable() and not set(name) & set(SPECIAL)
+    )
+    paths = st.from_regex(r"/[A-Za-z0-9_.+/-]{0,9}[A-Za-z0-9_.+-]", fullmatch=True)
+    return st.builds(
+        Volume,
+        names,
+        names,
+        st.just("") | names,
+        st.just(uri.USER) | names,
+        st.just(uri.CONF) | paths,
+    )
+
+
 def test_qemu_opens_pool_and_image():
     assert Volume("rbd", "u-u-i-d.rbd.disk0").uri() == "rbd:rbd/u-u-i-d.rbd.disk0"
 
@@ -35,6 +50,14 @@ def test_ceph_programs_take_pool_namespace_and_image():
 def test_the_user_has_ceph_s_full_name():
     assert Volume("rbd", "web").client == "client.admin"
     assert Volume("rbd", "web", user="ganeti").client == "client.ganeti"
+
+
+@given(volumes())
+def test_a_place_is_all_of_a_volume_but_the_image(volume):
+    place = volume.place
+    assert place.volume(volume.image) == volume
+    assert place.client == volume.client
+    assert f"{place}/{volume.image}" == str(volume)
 
 
 @pytest.mark.parametrize(
@@ -106,21 +129,6 @@ def test_the_configuration_is_an_absolute_path_of_plain_characters(path, good):
     else:
         with pytest.raises(UsageError, match="absolute path"):
             Volume("p", "i", conf=path)
-
-
-def volumes():
-    names = st.text(min_size=1).filter(
-        lambda name: name.isprintable() and not set(name) & set(SPECIAL)
-    )
-    paths = st.from_regex(r"/[A-Za-z0-9_.+/-]{0,9}[A-Za-z0-9_.+-]", fullmatch=True)
-    return st.builds(
-        Volume,
-        names,
-        names,
-        st.just("") | names,
-        st.just(uri.USER) | names,
-        st.just(uri.CONF) | paths,
-    )
 
 
 @given(volumes())
