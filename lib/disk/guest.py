@@ -1,9 +1,21 @@
-"""How Ganeti's KVM hypervisor hands a disk to QEMU."""
+"""How Ganeti's KVM hypervisor hands a disk to QEMU.
 
-from collections.abc import Callable
+At its start QEMU opens the disks before it gives up its rights, and finds Ceph's
+configuration and the user's key by itself.  A disk that is plugged in later is opened
+by a process that may be in an empty root directory, under a user who can read no key,
+or both.  So the node daemon, which can, looks up what is needed and tells QEMU.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ganeti_ceph.disk import uri
+from ganeti_ceph.disk import device, limits, login, uri
+from ganeti_ceph.disk.login import Login
+from ganeti_ceph.disk.monitor import Monitor
+from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.errors import Error
 
 
 def parse_uri(
@@ -13,3 +25,111 @@ def parse_uri(
     (text,) = args
     volume = uri.parse(text)
     return wrapped(*args, **kwargs) if volume is None else volume.blockdev()
+
+
+def plug_node(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Plug a disk in with all that QEMU needs to open it, in Ganeti 3.1's way."""
+    disk, access, writeback, direct, node = args
+    if not device.is_rbd(disk):
+        return wrapped(*args, **kwargs)
+    qemu = Monitor(instance)
+    if device.is_userspace(disk):
+        with _opening(disk, qemu) as driver:
+            wrapped(disk, access, writeback, direct, {**node, "file": driver})
+    else:
+        wrapped(*args, **kwargs)
+    _limit(disk, node["node-name"], qemu)
+    return None
+
+
+def plug_drive(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Plug a disk in with all that QEMU needs to open it, in Ganeti 3.0's way.
+
+    There a drive is added by a command line of QEMU's monitor for humans.
+    """
+    disk, name, path, add_drive = args
+    if not device.is_rbd(disk):
+        return wrapped(*args, **kwargs)
+    qemu = Monitor(instance)
+    if device.is_userspace(disk):
+        with _opening(disk, qemu) as driver:
+            wrapped(disk, name, _as_file(driver), add_drive)
+    else:
+        # Ganeti opens the device and names QEMU the open file, which for QEMU is no
+        # block device unless it is told so.
+        def add_device(filename: str) -> None:
+            add_drive(_as_file({"driver": "host_device", "filename": filename}))
+
+        wrapped(disk, name, path, add_device)
+    _limit(disk, name, qemu)
+    return None
+
+
+def check_answer(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Fail when QEMU's monitor for humans says that it cannot add our drive."""
+    from ganeti import errors
+
+    result = wrapped(*args, **kwargs)
+    command = args[1]
+    if command.startswith(f"drive_add dummy file={_FILE}"):
+        # It repeats what was typed, answers, and prompts again.
+        answer = result.stdout.replace("\r", "").rpartition("\n(qemu)")[0]
+        words = answer.rpartition("\n")[2].strip()
+        if words != "OK":
+            raise errors.HypervisorError(f"QEMU cannot open the disk: {words}")
+    return result
+
+
+def driver(
+    volume: Volume, known: Login, secret: str | None, conf_is_there: bool
+) -> dict[str, Any]:
+    """Return how a QEMU that finds no key by itself opens a volume.
+
+    ``secret`` is the name of the key within QEMU.
+    """
+    options: dict[str, Any] = {**volume.blockdev(), "user": volume.user}
+    if not conf_is_there:
+        options.pop("conf", None)
+    options["server"] = [{"host": host, "port": str(port)} for host, port in known.mons]
+    options["auth-client-required"] = list(known.methods)
+    if secret:
+        options["key-secret"] = secret
+    return options
+
+
+@contextlib.contextmanager
+def _opening(disk: Any, qemu: Monitor) -> Iterator[dict[str, Any]]:
+    """Give the options with which QEMU can open a disk's image during the block."""
+    from ganeti import errors
+
+    try:
+        volume = device.volume_of(disk)
+        known = login.read(volume.user, volume.conf)
+    except Error as err:
+        raise errors.HypervisorError(str(err)) from err
+    conf_is_there = qemu.can_read(volume.conf)
+    if known.key is None:
+        yield driver(volume, known, None, conf_is_there)
+    else:
+        with qemu.secret(known.key) as secret:
+            yield driver(volume, known, secret, conf_is_there)
+
+
+def _limit(disk: Any, name: str, qemu: Monitor) -> None:
+    if limits.of(disk) != limits.Limits():
+        limits.apply(qemu, name, limits.of(disk))
+
+
+_FILE = 'json:{"driver":"raw","file":'
+
+
+def _as_file(driver: dict[str, Any]) -> str:
+    """Return a driver's options as the value of ``file`` of QEMU's monitor."""
+    text = json.dumps(driver, separators=(",", ":"))
+    return f"{_FILE}{text}}}".replace(",", ",,")

@@ -1,13 +1,16 @@
-"""A running guest learns of its grown disk: what Ganeti 3.0 leaves out.
+"""A running guest learns of its grown disk.
 
-The job's half asks the node daemon, with the call that changes a plugged device, and
-the node daemon's half asks QEMU.
+Ganeti 3.0 leaves that out: there the job's half asks the node daemon, with the call
+that changes a plugged device, and the node daemon's half asks QEMU.  QEMU does what it
+is told, so an image that is larger than Ganeti knows would lose what is beyond.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from ganeti import constants
+
+from ganeti_ceph.disk import device, image, monitor
 
 
 def grow_disk(
@@ -45,17 +48,33 @@ def grow_disk(
 def modify_device(
     wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
 ) -> Any:
-    """Tell QEMU the size of a disk, which Ganeti cannot modify at all otherwise."""
+    """Tell QEMU the size of a disk, which Ganeti 3.0 cannot modify at all otherwise."""
     hypervisor = instance
     guest, device_type, disk, _, _ = args
-    if (
-        device_type != constants.HOTPLUG_TARGET_DISK
-        or disk.dev_type != constants.DT_RBD
-    ):
+    if device_type != constants.HOTPLUG_TARGET_DISK or not device.is_rbd(disk):
         return wrapped(*args, **kwargs)
     from ganeti.hypervisor import hv_kvm
 
     name = hv_kvm._GenerateDeviceKVMId(device_type, disk)
-    with hv_kvm.QmpConnection(hypervisor._InstanceQmpMonitor(guest.name)) as monitor:
-        monitor.Execute("block_resize", {"device": name, "size": disk.size * 1024**2})
+    size = _never_less(hypervisor, guest, disk, disk.size * device.MEBIBYTE)
+    monitor.of(hypervisor, guest.name).run("block_resize", device=name, size=size)
     return None
+
+
+def resize_disk(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Tell QEMU the size of a disk in Ganeti 3.1's way."""
+    guest, disk, size = args
+    if device.is_rbd(disk):
+        size = _never_less(instance, guest, disk, size)
+    return wrapped(guest, disk, size)
+
+
+def _never_less(hypervisor: Any, guest: Any, disk: Any, size: int) -> int:
+    """Return the size that QEMU shall give a disk's image: not less than it has."""
+    # What the job sends may lack the disk's parameters; the runtime has them.
+    for plugged, _, _ in hypervisor._LoadKVMRuntime(guest)[3]:
+        if plugged.uuid == disk.uuid and device.is_userspace(plugged):
+            return max(size, image.size(device.volume_of(plugged)) or 0)
+    return size
