@@ -110,11 +110,16 @@ def modify_disk(
     wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
 ) -> Any:
     """Change those of our parameters that ``gnt-instance modify`` may change."""
+    unit = instance
     index, disk, params, _ = args
     changed = options.given(params) if disk.dev_type == _RBD else {}
     # Ganeti writes the disk down when it has changed its own parameters.
     disk.params.update(changed)
     changes = wrapped(*args, **kwargs)
+    if changed:
+        from ganeti_ceph.disk import limits
+
+        limits.change_limits(unit, unit.instance, disk, index)
     return changes + [
         (f"disk.{name}/{index}", value) for name, value in changed.items()
     ]
