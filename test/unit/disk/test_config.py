@@ -11,7 +11,7 @@ from ganeti import constants, errors, objects, utils
 from ganeti.cmdlib import instance_set_params, instance_storage
 
 from ganeti_ceph import state
-from ganeti_ceph.disk import config, options, uri
+from ganeti_ceph.disk import config, limits, options, uri
 from ganeti_ceph.errors import ExecError
 
 NAMES = {option.name for option in options.OPTIONS}
@@ -475,7 +475,31 @@ def test_what_changes_no_parameter_is_ganeti_s(modify, operation):
     unit.verify(operation)
 
 
-def test_a_change_is_written_down_and_told(modify):
+@pytest.fixture
+def told(monkeypatch):
+    """The (instance, disk, its parameters) whose running guests were told."""
+    told = []
+
+    def change_limits(unit, guest, disk, index):
+        stored = unit.cfg.GetInstanceDisks(guest.uuid)[0]
+        told.append((guest.name, index, stored.params))
+
+    monkeypatch.setattr(limits, "change_limits", change_limits)
+    return told
+
+
+def test_a_running_guest_is_told_what_has_been_written_down(modify, told):
+    modify(pool="ssd").modify(iops="7")
+    assert told == [("web", 3, {"pool": "ssd", "iops": "7"})]
+
+
+def test_a_running_guest_is_not_told_of_anything_else(modify, told):
+    modify(pool="ssd").modify(mode="ro")
+    modify(EXT, provider="x").modify(iops="7")
+    assert told == []
+
+
+def test_a_change_is_written_down_and_told(modify, told):
     unit = modify(pool="ssd", iops="5")
     changes = unit.modify(iops="7", mode="ro")
     assert changes == [("disk.mode/3", "ro"), ("disk.iops/3", "7")]
