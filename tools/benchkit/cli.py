@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from .deploy import deploy
+from .disk import PARTS, disk
 from .errors import BenchError
 from .lab import Lab
 from .start import start
@@ -21,6 +22,12 @@ def run_deploy(args: argparse.Namespace) -> None:
         deploy(lab, args.runs)
 
 
+def run_disk(args: argparse.Namespace) -> None:
+    """Compare disks with librbd's own speed and with stock Ganeti's programs."""
+    with _lab(args, ("node1", "node2", "node3")) as lab:
+        disk(lab, args.runs, args.only)
+
+
 def run_start(args: argparse.Namespace) -> None:
     """Time the start of Python with the extension installed and without it."""
     with _lab(args, ("node1",)) as lab:
@@ -30,6 +37,9 @@ def run_start(args: argparse.Namespace) -> None:
 @contextmanager
 def _lab(args: argparse.Namespace, nodes: tuple[str, ...]) -> Iterator[Lab]:
     lab = Lab(args.name, nodes)
+    if args.use:
+        yield lab
+        return
     lab.up(args.release)
     try:
         yield lab
@@ -38,7 +48,7 @@ def _lab(args: argparse.Namespace, nodes: tuple[str, ...]) -> Iterator[Lab]:
             lab.down()
 
 
-COMMANDS = {"deploy": run_deploy, "start": run_start}
+COMMANDS = {"deploy": run_deploy, "disk": run_disk, "start": run_start}
 
 
 def positive(text: str) -> int:
@@ -47,6 +57,16 @@ def positive(text: str) -> int:
     if number < 1:
         raise ValueError(text)
     return number
+
+
+def parts(text: str) -> list[str]:
+    """Return the names of the disk benchmark's parts."""
+    names = text.split(",")
+    if unknown := [name for name in names if name not in PARTS]:
+        raise argparse.ArgumentTypeError(
+            f"{unknown[0]!r} is none of {', '.join(PARTS)}"
+        )
+    return names
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -64,6 +84,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         sub.add_argument(
             "--keep", action="store_true", help="leave the lab up at the end"
         )
+        sub.add_argument(
+            "--use",
+            action="store_true",
+            help="the lab is up already, and stays up (--release is not looked at)",
+        )
+        if name == "disk":
+            sub.add_argument(
+                "--only",
+                type=parts,
+                default=list(PARTS),
+                metavar="PART,...",
+                help=f"some of the parts {', '.join(PARTS)}",
+            )
     return parser.parse_args(argv)
 
 

@@ -5,13 +5,13 @@ checked after every run; the clock is that of whoever waits for the command.
 """
 
 import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import BenchError
+from .figures import ratios, summary
 from .lab import Lab, require
 
 DISK = "/dev/disk/by-id/lab-disk-1"
@@ -36,15 +36,6 @@ class Way:
     title: str
     #: Makes it and returns how many seconds that took.
     make: Callable[[Lab], float]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The runs of one way, in seconds."""
-
-    median: float
-    least: float
-    most: float
 
 
 def ours(lab: Lab) -> float:
@@ -84,11 +75,6 @@ def deploy(lab: Lab, runs: int) -> None:
     print(report(*(taken[way.title] for way in WAYS)))
 
 
-def summary(seconds: Sequence[float]) -> Summary:
-    """Return the median and the extremes of some runs."""
-    return Summary(statistics.median(seconds), min(seconds), max(seconds))
-
-
 def report(with_us: Sequence[float], without: Sequence[float]) -> str:
     """Return what came of all runs as text."""
     lines = []
@@ -99,7 +85,7 @@ def report(with_us: Sequence[float], without: Sequence[float]) -> str:
             f" (least {one.least:.1f}, most {one.most:.1f})"
         )
     ratio = sums[0].median / sums[1].median
-    pairs = [ours / hand for ours, hand in zip(with_us, without, strict=True)]
+    pairs = ratios(with_us, without)
     lines.append(
         f"ratio        {ratio:.2f} (least {min(pairs):.2f}, most {max(pairs):.2f};"
         f" aim: {AIM:.2f})"

@@ -5,8 +5,9 @@ import json
 
 import pytest
 from benchkit import cli, deploy, start
-from benchkit.deploy import COPIES, PG_NUM, Summary, faults, report, summary
+from benchkit.deploy import COPIES, PG_NUM, faults, report
 from benchkit.errors import BenchError
+from benchkit.figures import Summary, summary
 from benchkit.lab import Answer, require
 from fakes import RELEASES, recorded
 
