@@ -3,6 +3,7 @@
 import dataclasses
 
 from ganeti_ceph.cephconf import Mon
+from ganeti_ceph.disk.uri import Place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,3 +171,20 @@ class ImagesFacts:
     mapped: tuple[tuple[str, str], ...]
     #: The node's own, each with the length of its network's prefix.
     addresses: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrashedImage:
+    """An image in Ceph's trash; moments are seconds of the epoch."""
+
+    place: Place
+    #: What Ceph knows it by; its name may be another image's by now.
+    id: str
+    name: str
+    #: Bytes; None for one of which the removal was begun.
+    size: int | None
+    #: ``INSTANCE:DISK``, or "" where the image does not tell.
+    owner: str
+    removed: int
+    #: When its time of grace is over.
+    until: int

@@ -19,8 +19,8 @@ from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
 from ganeti_ceph.steps import (
     AwaitHealth,
     Configure,
-    MakeClient,
     Keys,
+    MakeClient,
     MakeLvmOsds,
     MakeMgr,
     MakeMon,

@@ -7,7 +7,13 @@ from typing import Any, Generic, TypeVar
 from ganeti_ceph import wire
 from ganeti_ceph.disk.options import Mapper
 from ganeti_ceph.disk.uri import Place, Volume
-from ganeti_ceph.facts import ClusterFacts, DiskFacts, ImagesFacts, NodeFacts
+from ganeti_ceph.facts import (
+    ClusterFacts,
+    DiskFacts,
+    ImagesFacts,
+    NodeFacts,
+    TrashedImage,
+)
 from ganeti_ceph.steps import KINDS, Keys, Step
 
 Answer = TypeVar("Answer")
@@ -104,6 +110,46 @@ class LookAtImages:
 
 
 @dataclasses.dataclass(frozen=True)
+class LookInTrash:
+    """The places whose trash a node is asked about."""
+
+    places: tuple[Place, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trash:
+    """What is in the trash, and a sentence for each place that cannot be seen."""
+
+    images: tuple[TrashedImage, ...]
+    errors: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Restore:
+    """An image to bring back from the trash, and its name then."""
+
+    place: Place
+    id: str
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Purge:
+    """Images in the trash to delete; by force also before their time is over."""
+
+    place: Place
+    ids: tuple[str, ...]
+    force: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Purged:
+    """The ids of images that are deleted."""
+
+    ids: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Misfits:
     """The version of a node's extension, and the joins that do not fit there."""
 
@@ -137,10 +183,27 @@ DISKS = Call[DisksFacts]("ceph_disks", 60, DisksFacts)
 MAP = Call[Mapped]("ceph_map", 120, Mapped)
 LIMIT = Call[None]("ceph_limit", 30, type(None))
 IMAGES = Call[ImagesFacts]("ceph_images", 120, ImagesFacts)
+TRASH = Call[Trash]("ceph_trash", 60, Trash)
+RESTORE = Call[None]("ceph_restore", 60, type(None))
+PURGE = Call[Purged]("ceph_purge", 3600, Purged)
 MISFITS = Call[Misfits]("ceph_misfits", 60, Misfits)
 DO = Call[Outcomes]("ceph_do", 600, Outcomes)
 
-CALLS = (LOOK, STATUS, KEYS, GRANT, DISKS, MAP, LIMIT, IMAGES, MISFITS, DO)
+CALLS = (
+    LOOK,
+    STATUS,
+    KEYS,
+    GRANT,
+    DISKS,
+    MAP,
+    LIMIT,
+    IMAGES,
+    TRASH,
+    RESTORE,
+    PURGE,
+    MISFITS,
+    DO,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """The commands that ``gnt-storage`` gets."""
 
+import json
 from typing import Any
 
-from ganeti import cli
+from ganeti import cli, errors, utils
 
-from ganeti_ceph import params
+from ganeti_ceph import params, wire
 from ganeti_ceph.cli.submit import submit
+from ganeti_ceph.facts import TrashedImage
 
 STORAGE_TYPE_OPT = cli.cli_option(
     "-s",
@@ -14,6 +16,23 @@ STORAGE_TYPE_OPT = cli.cli_option(
     metavar="TYPE",
     default=params.StorageType.CEPH.value,
     help=f"Type of the storage cluster ({', '.join(params.StorageType)})",
+)
+
+
+IMAGE_NAME_OPT = cli.cli_option(
+    "--name",
+    dest="image_name",
+    metavar="NAME",
+    default=None,
+    help="Name of the restored image, where its own is taken",
+)
+
+ALL_IMAGES_OPT = cli.cli_option(
+    "--all",
+    dest="all_images",
+    action="store_true",
+    default=False,
+    help="With --force: all images, also those whose time of grace is not over",
 )
 
 
@@ -30,6 +49,78 @@ def init_distributed_storage(opts: Any, args: list[str]) -> int:
     return 0
 
 
+def trash(opts: Any, args: list[str]) -> int:
+    """List, restore or purge the images of removed disks."""
+    action, *images = args
+    if any(word.startswith("-") for word in images):
+        raise errors.OpPrereqError(
+            f"options go before '{action}': gnt-storage trash [options] {action} ...",
+            errors.ECODE_INVAL,
+        )
+    if action not in ("list", "restore", "purge"):
+        raise errors.OpPrereqError(
+            f"unknown action '{action}', use list, restore or purge", errors.ECODE_INVAL
+        )
+    if action == "purge" and opts.force and not images and not opts.all_images:
+        raise errors.OpPrereqError(
+            "--force would delete all images whose time is not over: name them, or"
+            " give --all, too",
+            errors.ECODE_INVAL,
+        )
+    lines = submit(
+        opts,
+        "trash",
+        action=action,
+        images=",".join(images),
+        name=opts.image_name or "",
+        force="yes" if opts.force else "no",
+    )
+    for line in lines:
+        if action == "list":
+            _print_trash(opts, json.loads(line))
+        else:
+            cli.ToStdout("%s", line)
+    return 0
+
+
+def _print_trash(opts: Any, found: list[Any]) -> None:
+    images = [wire.decode(TrashedImage, one) for one in found]
+    if opts.no_headers:
+        headers = None
+    else:
+        headers = {
+            "pool": "Pool",
+            "id": "ID",
+            "image": "Image",
+            "size": "Size",
+            "owner": "Instance:Disk",
+            "removed": "Removed",
+            "until": "KeptUntil",
+        }
+    rows = [
+        [
+            str(one.place),
+            one.id,
+            one.name,
+            None if one.size is None else one.size // 2**20,
+            one.owner or "-",
+            utils.FormatTime(one.removed),
+            utils.FormatTime(one.until),
+        ]
+        for one in images
+    ]
+    for line in cli.GenerateTable(
+        separator=opts.separator,
+        headers=headers,
+        fields=["pool", "id", "image", "size", "owner", "removed", "until"],
+        unitfields=["size"],
+        numfields=["size"],
+        data=rows,
+        units=opts.units,
+    ):
+        cli.ToStdout("%s", line)
+
+
 def extend_commands(commands: dict[str, Any]) -> None:
     """Add the extension's commands to those of ``gnt-storage``."""
     commands["init-distributed-storage"] = (
@@ -38,4 +129,23 @@ def extend_commands(commands: dict[str, Any]) -> None:
         [STORAGE_TYPE_OPT, cli.DRY_RUN_OPT, cli.PRIORITY_OPT, *cli.SUBMIT_OPTS],
         "-s ceph [--dry-run] [--submit] <node-group>",
         "Makes a storage cluster on the nodes of a group",
+    )
+    commands["trash"] = (
+        trash,
+        [
+            cli.ArgChoice(min=1, max=1, choices=["list", "restore", "purge"]),
+            cli.ArgUnknown(min=0),
+        ],
+        [
+            cli.NOHDR_OPT,
+            cli.SEP_OPT,
+            cli.USEUNITS_OPT,
+            IMAGE_NAME_OPT,
+            ALL_IMAGES_OPT,
+            cli.FORCE_OPT,
+            cli.PRIORITY_OPT,
+            *cli.SUBMIT_OPTS,
+        ],
+        "list | [--name=NAME] restore <id> | [--force [--all]] purge [<id>...]",
+        "Lists, restores or deletes the images of removed disks in Ceph's trash",
     )

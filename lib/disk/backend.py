@@ -23,10 +23,12 @@ def remove(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     Ganeti takes a disk that it cannot look at for one that is gone already.
     """
     (disk,) = args
-    if is_rbd(disk):
+    if not is_rbd(disk):
+        return wrapped(*args, **kwargs)
+    with image.together():
         with _failing_the_call(f"cannot remove {disk.iv_name}"):
             bdev.FindDevice(disk, [])
-    return wrapped(*args, **kwargs)
+        return wrapped(*args, **kwargs)
 
 
 def shutdown(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:

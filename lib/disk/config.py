@@ -144,11 +144,11 @@ def generate_disks(
             raise errors.OpExecError(str(err)) from None
         if constants.IDISK_ADOPT in wanted:
             disk.logical_id = (disk.logical_id[0], wanted[constants.IDISK_ADOPT])
-    _grant(asked["lu"], [disk.params for disk in disks])
+    grant(asked["lu"], [disk.params for disk in disks])
     return disks
 
 
-def _grant(unit: Any, disks: list[dict[str, str]]) -> None:
+def grant(unit: Any, disks: list[dict[str, str]]) -> None:
     """Let our Ceph user use the pools of new disks, where no disk is in them yet."""
     from ganeti import errors
 

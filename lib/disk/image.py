@@ -104,7 +104,7 @@ def look(volume: Volume) -> ImageFacts | None:
 
 def names(place: Place) -> frozenset[str]:
     """Return the names of all images in a place, in one question; none of its trash."""
-    with _within(place, f"list the images in {place}") as pool:
+    with within(place, f"list the images in {place}") as pool:
         return frozenset(rbd.RBD().list(pool))
 
 
@@ -248,12 +248,12 @@ def _cluster(place: Place) -> Iterator[rados.Rados]:
 
 @contextlib.contextmanager
 def _pool(volume: Volume, verb: str) -> Iterator[Any]:
-    with _within(volume.place, f"{verb} the image {volume}") as pool:
+    with within(volume.place, f"{verb} the image {volume}") as pool:
         yield pool
 
 
 @contextlib.contextmanager
-def _within(place: Place, what: str) -> Iterator[Any]:
+def within(place: Place, what: str) -> Iterator[Any]:
     with _cluster(place) as cluster:
         try:
             with cluster.open_ioctx(place.pool) as pool:
@@ -304,7 +304,7 @@ def _survey(
             )
 
     with (
-        _within(place, f"look at the images in {place}") as pool,
+        within(place, f"look at the images in {place}") as pool,
         ThreadPoolExecutor(_AT_A_TIME) as threads,
     ):
         asked = {name: threads.submit(one, name) for name in names}

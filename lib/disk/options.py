@@ -315,8 +315,11 @@ def kept(own: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
     return {**values, **given(own)}
 
 
+def place(options: DiskOptions) -> uri.Place:
+    """Return where the image of a disk with these options lies."""
+    return uri.Place(options.pool, options.namespace, options.user, options.conf)
+
+
 def volume(image: str, options: DiskOptions) -> uri.Volume:
     """Return the volume of an image that a disk with these options has."""
-    return uri.Volume(
-        options.pool, image, options.namespace, options.user, options.conf
-    )
+    return place(options).volume(image)

@@ -2,10 +2,17 @@
 
 import json
 
-from ganeti_ceph.disk import image, mappers
+from ganeti_ceph.disk import image, inventory, mappers, trash
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.facts import DiskFacts
-from ganeti_ceph.rpc import DisksFacts, LookAtDisks, MapImages, Mapped
+from ganeti_ceph.rpc import (
+    DisksFacts,
+    LookAtDisks,
+    LookInTrash,
+    MapImages,
+    Mapped,
+    Trash,
+)
 
 
 def look(asked: LookAtDisks) -> DisksFacts:
@@ -34,6 +41,24 @@ def map_all(asked: MapImages) -> Mapped:
                 for volume, mapper in asked.images
             )
         )
+
+
+def in_trash(asked: LookInTrash) -> Trash:
+    """Return what is in the trash of all places that can be seen."""
+    seen = inventory.ask(asked.places, trash.content)
+    return Trash(
+        tuple(
+            one
+            for found in seen.values()
+            if not isinstance(found, CephError)
+            for one in found
+        ),
+        tuple(
+            f"{place}: {found}"
+            for place, found in seen.items()
+            if isinstance(found, CephError)
+        ),
+    )
 
 
 def _opened_by_qemu(instance: str) -> dict[str, bool]:

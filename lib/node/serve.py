@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ganeti_ceph import errors, rpc, steps, wire
+from ganeti_ceph.disk import trash
 from ganeti_ceph.facts import ClusterFacts, ImagesFacts, NodeFacts
 from ganeti_ceph.node import (
     client,
@@ -28,11 +29,16 @@ from ganeti_ceph.rpc import (
     Look,
     LookAtDisks,
     LookAtImages,
+    LookInTrash,
     MapImages,
     Mapped,
     Misfits,
     Outcome,
     Outcomes,
+    Purge,
+    Purged,
+    Restore,
+    Trash,
 )
 from ganeti_ceph.run import run
 from ganeti_ceph.steps import Step
@@ -89,6 +95,20 @@ def _images(sent: Any) -> ImagesFacts:
     return inventory.look(wire.decode(LookAtImages, sent, "the images to look at"), run)
 
 
+def _trash(sent: Any) -> Trash:
+    return images.in_trash(wire.decode(LookInTrash, sent, "the trash to look into"))
+
+
+def _restore(sent: Any) -> None:
+    asked = wire.decode(Restore, sent, "what to restore")
+    trash.restore(asked.place, asked.id, asked.name)
+
+
+def _purge(sent: Any) -> Purged:
+    asked = wire.decode(Purge, sent, "what to purge")
+    return Purged(trash.purge(asked.place, asked.ids, asked.force))
+
+
 def _misfits(_: Any) -> Misfits:
     from ganeti_ceph.joins import fit
 
@@ -134,6 +154,9 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.MAP: _map,
     rpc.LIMIT: _limit,
     rpc.IMAGES: _images,
+    rpc.TRASH: _trash,
+    rpc.RESTORE: _restore,
+    rpc.PURGE: _purge,
     rpc.MISFITS: _misfits,
     rpc.DO: _do,
 }

@@ -1,0 +1,145 @@
+"""An instance made of images that are there already (``--disk N:adopt=IMAGE``)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ganeti import constants, errors
+
+from ganeti_ceph import rpc, wire
+from ganeti_ceph.disk import config, options
+from ganeti_ceph.disk.describe import CLUSTER, INSTANCE
+from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.errors import UsageError
+from ganeti_ceph.facts import DiskFacts
+from ganeti_ceph.rpc import LookAtDisks
+
+_MEBIBYTE = 2**20
+
+
+def check(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Prove that nobody uses the images, and find out how large they are."""
+    unit = instance
+    if not unit.adopt_disks or unit.op.disk_template != constants.DT_RBD:
+        return wrapped(*args, **kwargs)
+    node = unit.cfg.GetNodeInfo(unit.op.pnode_uuid)
+    group = unit.cfg.GetNodeGroup(node.group)
+    defaults = unit.cfg.GetGroupDiskParams(group)[constants.DT_RBD]
+    volumes = [_volume(disk, defaults) for disk in unit.op.disks]
+    _check_owners(unit, volumes)
+    config.grant(unit, [options.kept(disk, defaults) for disk in unit.op.disks])
+    asked = tuple((str(index), volume) for index, volume in enumerate(volumes))
+    sent = wire.encode(LookAtDisks(unit.op.instance_name, asked))
+    reply = rpc.call(unit.rpc, rpc.DISKS, {node.uuid: sent})[node.uuid]
+    if reply.answer is None:
+        raise _refusal(f"{node.name}: {reply.error}")
+    ours = unit.cfg.GetClusterName()
+    for disk, volume, facts in zip(
+        unit.op.disks, volumes, reply.answer.disks, strict=True
+    ):
+        if why := unfit(facts, ours):
+            raise _refusal(f"the image {volume} cannot be adopted: {why}")
+        if facts.image is not None:
+            disk[constants.IDISK_SIZE] = facts.image.size // _MEBIBYTE
+    return wrapped(*args, **kwargs)
+
+
+def unfit(facts: DiskFacts, cluster: str) -> str:
+    """Say why an image cannot become a disk of an instance of a cluster, or ''."""
+    image = facts.image
+    if facts.error is not None:
+        return facts.error
+    if image is None:
+        return "there is no such image"
+    if image.watchers:
+        return f"it is in use at {', '.join(image.watchers)}"
+    if facts.device:
+        return f"it is mapped to {facts.device}"
+    owner = dict(image.metadata)
+    if owner.get(CLUSTER, cluster) != cluster:
+        return (
+            f"it is of the instance {owner.get(INSTANCE)} of the cluster"
+            f" {owner[CLUSTER]}; if that is no more, 'rbd image-meta remove IMAGE"
+            f" {CLUSTER}' says so"
+        )
+    if image.size == 0 or image.size % _MEBIBYTE:
+        return (
+            f"its size of {image.size} bytes is not in whole MiB, as Ganeti counts;"
+            " resize it first ('rbd resize')"
+        )
+    return ""
+
+
+def finish(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Write down with adopted images whose they are now."""
+    unit = instance
+    result = wrapped(*args, **kwargs)
+    if unit.adopt_disks and unit.op.disk_template == constants.DT_RBD:
+        guest = unit.cfg.GetInstanceInfoByName(unit.op.instance_name)
+        describe_disks(unit, guest, unit.cfg.GetInstanceDisks(guest.uuid))
+    return result
+
+
+def describe_disks(unit: Any, guest: Any, disks: list[Any]) -> None:
+    """Write down with the images of disks whose they are; a failure is a warning."""
+    from ganeti.cmdlib.instance_utils import GetInstanceInfoText
+
+    for disk in disks:
+        told = unit.rpc.call_blockdev_setinfo(
+            guest.primary_node, (disk, guest), GetInstanceInfoText(guest)
+        )
+        if told.fail_msg:
+            unit.LogWarning(
+                "the image of %s does not tell whose it is: %s",
+                disk.iv_name,
+                told.fail_msg,
+            )
+
+
+def renumber(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Write down with images the new numbers of disks, after one was removed."""
+    unit = instance
+    names = {
+        disk.uuid: disk.iv_name
+        for disk in unit.cfg.GetInstanceDisks(unit.instance.uuid)
+    }
+    result = wrapped(*args, **kwargs)
+    guest = unit.cfg.GetInstanceInfo(unit.instance.uuid)
+    moved = [
+        disk
+        for disk in unit.cfg.GetInstanceDisks(guest.uuid)
+        if disk.dev_type == constants.DT_RBD
+        and disk.uuid in names
+        and names[disk.uuid] != disk.iv_name
+    ]
+    describe_disks(unit, guest, moved)
+    return result
+
+
+def _volume(disk: Mapping[str, Any], defaults: Mapping[str, Any]) -> Volume:
+    try:
+        read = options.read({**defaults, **options.given(disk)})
+        return options.volume(disk[constants.IDISK_ADOPT], read)
+    except UsageError as err:
+        raise errors.OpPrereqError(str(err), errors.ECODE_INVAL) from None
+
+
+def _check_owners(unit: Any, volumes: list[Volume]) -> None:
+    """Refuse images that are a disk's already, or named twice."""
+    taken = {}
+    for guest in unit.cfg.GetAllInstancesInfo().values():
+        defaults = unit.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
+        for disk in unit.cfg.GetInstanceDisks(guest.uuid):
+            if disk.dev_type == constants.DT_RBD:
+                read = options.read({**defaults, **disk.params})
+                volume = options.volume(disk.logical_id[1], read)
+                taken[(volume.conf, str(volume))] = f"{disk.iv_name} of {guest.name}"
+    for index, volume in enumerate(volumes):
+        key = (volume.conf, str(volume))
+        if key in taken:
+            raise _refusal(f"the image {volume} cannot be adopted: it is {taken[key]}")
+        taken[key] = f"named for disk {index}, too"
+
+
+def _refusal(message: str) -> Exception:
+    refusal: Exception = errors.OpPrereqError(message, errors.ECODE_STATE)
+    return refusal

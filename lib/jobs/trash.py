@@ -1,0 +1,144 @@
+"""The images of removed disks in Ceph's trash: listed, brought back, deleted."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ganeti import constants
+
+from ganeti_ceph import rpc, state, wire
+from ganeti_ceph.disk import options
+from ganeti_ceph.disk.uri import Place
+from ganeti_ceph.errors import ExecError, PrereqError, UsageError
+from ganeti_ceph.facts import TrashedImage
+from ganeti_ceph.jobs.base import StorageUnit
+from ganeti_ceph.rpc import Call, LookInTrash, Purge, Restore, Trash
+
+ACTIONS = ("list", "restore", "purge")
+
+#: How many nodes are asked before a failure is believed.
+_TRIES = 3
+
+
+class LUTrash(StorageUnit):
+    """Work on the trash of all pools that instances' disks may be in.
+
+    Options: ``action``; ``images``, ids with commas between them, each also as
+    ``POOL/ID``; ``name`` of a restored image; ``force=yes`` to purge images whose time
+    of grace is not over.
+    """
+
+    def ExpandNames(self) -> None:
+        """Lock nothing: no disk of an instance is in the trash."""
+        self.needed_locks = {}
+
+    def check(self) -> None:
+        """Look into the trash, and find what was asked for."""
+        self.action = self.options.get("action", "")
+        if self.action not in ACTIONS:
+            raise UsageError(
+                f"unknown action '{self.action}', there is: {', '.join(ACTIONS)}"
+            )
+        wanted = [one for one in self.options.get("images", "").split(",") if one]
+        if self.action == "restore" and len(wanted) != 1:
+            raise UsageError("name the one image to restore")
+        places = self._places()
+        if not places:
+            raise PrereqError("no disk is in a storage cluster, and so no image")
+        sent = wire.encode(LookInTrash(tuple(sorted(places))))
+        trash: Trash = self._ask(rpc.TRASH, sent)
+        self.warnings = trash.errors
+        self.images = choose(trash.images, wanted)
+
+    def execute(self, feedback: Callable[[str], None]) -> str:
+        """Do it; a list is given as JSON."""
+        for warning in self.warnings:
+            feedback(f"* not looked into: {warning}")
+        if self.action == "list":
+            return json.dumps([wire.encode(one) for one in self.images])
+        if self.action == "restore":
+            return self._restore(self.images[0])
+        return self._purge(feedback)
+
+    def _restore(self, found: TrashedImage) -> str:
+        name = self.options.get("name") or found.name
+        self._ask(rpc.RESTORE, wire.encode(Restore(found.place, found.id, name)))
+        return (
+            f"{found.place.volume(name)} is back; 'gnt-instance add -t rbd --disk"
+            f" 0:adopt={name},pool={found.place.pool}' makes an instance of it"
+        )
+
+    def _purge(self, feedback: Callable[[str], None]) -> str:
+        force = self.options.get("force") == "yes"
+        gone = 0
+        for place in sorted({one.place for one in self.images}):
+            ids = tuple(one.id for one in self.images if one.place == place)
+            answer = self._ask(rpc.PURGE, wire.encode(Purge(place, ids, force)))
+            for one in self.images:
+                if one.place == place and one.id in answer.ids:
+                    feedback(f"* deleted {place}/{one.name} ({one.id})")
+            gone += len(answer.ids)
+        left = len(self.images) - gone
+        kept = f", {left} not yet (--force deletes them, too)" if left else ""
+        return f"{gone} images are deleted{kept}"
+
+    def _places(self) -> set[Place]:
+        """Return where disks are, and where new ones would be."""
+        cluster = self.cfg.GetClusterInfo()
+        if constants.DT_RBD not in cluster.enabled_disk_templates:
+            return set()
+        given: list[dict[str, Any]] = []
+        for group in self.cfg.GetAllNodeGroupsInfo().values():
+            given.append(self.cfg.GetGroupDiskParams(group)[constants.DT_RBD])
+        for guest in self.cfg.GetAllInstancesInfo().values():
+            defaults = self.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
+            for disk in self.cfg.GetInstanceDisks(guest.uuid):
+                if disk.dev_type == constants.DT_RBD:
+                    given.append({**defaults, **disk.params})
+        return {options.place(options.read(params)) for params in given}
+
+    def _ask(self, call: Call[Any], sent: Any) -> Any:
+        """Ask a node that surely knows the storage cluster, or another one."""
+        nodes = [
+            node
+            for node in self.cfg.GetAllNodesInfo().values()
+            if node.vm_capable and not node.offline
+        ]
+        nodes.sort(key=lambda node: (state.NODE_READY not in node.GetTags(), node.name))
+        silence = "no node is online"
+        for node in nodes[:_TRIES]:
+            reply = rpc.call(self.rpc, call, {node.uuid: sent})[node.uuid]
+            if reply.error is None:
+                return reply.answer
+            silence = f"{node.name}: {reply.error}"
+        raise ExecError(silence)
+
+
+def choose(
+    images: Iterable[TrashedImage], wanted: Iterable[str]
+) -> tuple[TrashedImage, ...]:
+    """Return the images with these ids (``ID`` or ``POOL/ID``), all if none is named.
+
+    Raises :class:`PrereqError` where an id is no image's, or that of several.
+    """
+    there = tuple(images)
+    chosen: list[TrashedImage] = []
+    for text in wanted:
+        where, _, image_id = text.rpartition("/")
+        found = [
+            one
+            for one in there
+            if one.id == image_id and (not where or str(one.place) == where)
+        ]
+        if not found:
+            raise PrereqError(
+                f"there is no image {text} in the trash; 'gnt-storage trash list' shows"
+                " what is there"
+            )
+        if len(found) > 1:
+            raise PrereqError(
+                f"several images have the id {text}; use one of "
+                + ", ".join(f"{one.place}/{one.id}" for one in found)
+            )
+        chosen += found
+    return tuple(chosen) if chosen else there
