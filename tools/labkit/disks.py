@@ -27,13 +27,20 @@ def parse_loops(listing: str) -> list[Loop]:
     if not listing.strip():
         return []
     return [
-        Loop(Path(row["name"]), row["back-file"] or "", row["back-maj:min"].strip())
+        Loop(
+            Path(row["name"]),
+            row["back-file"] or "",
+            (row["back-maj:min"] or "").strip(),
+        )
         for row in json.loads(listing)["loopdevices"]
     ]
 
 
 def loops() -> list[Loop]:
     """Return all loop devices in use on the host, its nodes' own included."""
+    # losetup knows nothing of a device without a node, such as one made in a node.
+    for used in Path("/sys/block").glob("loop*/loop"):
+        _make_node(Path("/dev", used.parent.name))
     columns = "NAME,BACK-FILE,BACK-MAJ:MIN"
     return parse_loops(stdout_of(["losetup", "--list", "--json", "--output", columns]))
 
@@ -78,7 +85,16 @@ def loops_below(folder: Path) -> list[Path]:
 
 
 def loops_on(backing_devices: set[str]) -> list[Path]:
-    """Return the loop devices on files of file systems given as "major:minor"."""
+    """Return the loop devices on files of file systems given as "major:minor".
+
+    Also those on a file that was a mount by itself in a node and whose server died
+    with the node: nothing tells of which it was, and it is of no use to anybody.
+    """
     if not backing_devices:
         return []
-    return [loop.device for loop in loops() if loop.backing_device in backing_devices]
+    return [
+        loop.device
+        for loop in loops()
+        if loop.backing_device in backing_devices
+        or (loop.backing == "/" and not loop.backing_device)
+    ]

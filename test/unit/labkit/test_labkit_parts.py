@@ -49,6 +49,15 @@ def test_loop_devices_are_read_also_when_there_are_none():
     assert loop.backing_device == "254:0"
 
 
+def test_a_loop_device_whose_file_has_no_server_any_more_is_read_too():
+    listing = (
+        '{"loopdevices": [{"name": "/dev/loop3", "back-file": "/",'
+        ' "back-maj:min": null}]}'
+    )
+    (loop,) = parse_loops(listing)
+    assert (loop.backing, loop.backing_device) == ("/", "")
+
+
 @given(st.integers(1, MAX_NODES))
 def test_every_host_number_has_two_addresses_of_its_own(number):
     ipv4, ipv6 = addresses(number)
