@@ -8,6 +8,7 @@ or both.  So the node daemon, which can, looks up what is needed and tells QEMU.
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from ganeti_ceph.disk.login import Login
 from ganeti_ceph.disk.monitor import Monitor
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import Error
+
+#: The end of what QEMU's monitor for humans prints: the command, an answer, a prompt.
+_ANSWER = re.compile(r"\x1b\[K\n([^\x1b]+)\n\(qemu\) $")
 
 
 def parse_uri(
@@ -77,12 +81,12 @@ def check_answer(
 
     result = wrapped(*args, **kwargs)
     command = args[1]
-    if command.startswith(f"drive_add dummy file={_FILE}"):
-        # It repeats what was typed, answers, and prompts again.
-        answer = result.stdout.replace("\r", "").rpartition("\n(qemu)")[0]
-        words = answer.rpartition("\n")[2].strip()
-        if words != "OK":
-            raise errors.HypervisorError(f"QEMU cannot open the disk: {words}")
+    if command.startswith("drive_add dummy file=json:"):
+        # It repeats what was typed, letter by letter, answers, and prompts again;
+        # Ganeti does not wait for that for long.
+        answer = _ANSWER.search(result.stdout.replace("\r", ""))
+        if answer and answer[1] != "OK":
+            raise errors.HypervisorError(f"QEMU cannot open the disk: {answer[1]}")
     return result
 
 
@@ -126,10 +130,8 @@ def _limit(disk: Any, name: str, qemu: Monitor) -> None:
         limits.apply(qemu, name, limits.of(disk))
 
 
-_FILE = 'json:{"driver":"raw","file":'
-
-
 def _as_file(driver: dict[str, Any]) -> str:
     """Return a driver's options as the value of ``file`` of QEMU's monitor."""
-    text = json.dumps(driver, separators=(",", ":"))
-    return f"{_FILE}{text}}}".replace(",", ",,")
+    # A blank would end it, and a comma the value.
+    text = json.dumps({"driver": "raw", "file": driver}, separators=(",", ":"))
+    return f"json:{text}".replace(",", ",,")

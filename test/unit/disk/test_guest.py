@@ -1,8 +1,19 @@
 """How the KVM hypervisor names a disk to QEMU: ours for ours, Ganeti's for others."""
 
+import json
+import types
+
 import pytest
+from ganeti import constants, errors
+from monitors import New, Old, Qemu
 
 from ganeti_ceph.disk import guest
+from ganeti_ceph.disk.login import Login
+from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.errors import CephError
+from ganeti_ceph.secret import Secret
+
+KEY = "QVFCc2VjcmV0"
 
 
 def stock(uri):
@@ -29,7 +40,246 @@ def test_other_storage_is_ganetis():
     assert parse("gluster://host:1/volume/path") == {"driver": "gluster"}
 
 
-@pytest.mark.parametrize("uri", ["rbd:pool/image:id=x", "rbd:pool", "sheepdog:x"])
+@pytest.mark.parametrize("uri", ["rbd:pool/image:key=x", "rbd:pool", "sheepdog:x"])
 def test_what_nobody_can_open_is_ganetis_to_refuse(uri):
     with pytest.raises(LookupError):
         parse(uri)
+
+
+# Disks that are plugged in
+
+
+class Plugging:
+    """Ganeti's ``HotAddDisk`` of both releases, and what it is called with."""
+
+    def __init__(self, qemu):
+        self.qemu = qemu
+        self.called = []
+
+    def __call__(self, *arguments):
+        assert not self.qemu.is_open, "Ganeti finds no place"
+        self.secrets = dict(self.qemu.secrets)
+        self.called.append(arguments)
+        self.qemu.blocks = [{"device": "disk-0", "inserted": {}, "qdev": "/disk-0"}]
+
+
+@pytest.fixture
+def qemu():
+    return Qemu()
+
+
+@pytest.fixture
+def stock_plug(qemu):
+    return Plugging(qemu)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """What the node daemon knows of the storage cluster."""
+    asked = []
+
+    def read(user, conf):
+        asked.append((user, conf))
+        return Login((("10.0.0.1", 3300), ("fd00::1", 6789)), ("cephx",), Secret(KEY))
+
+    monkeypatch.setattr(guest.login, "read", read)
+    monkeypatch.setattr(guest.Monitor, "can_read", lambda self, path: True)
+    return asked
+
+
+def opened(secret, **options):
+    """Return the options with which QEMU opens the image."""
+    return {
+        "driver": "rbd",
+        "pool": "vms",
+        "image": "web.rbd.disk0",
+        "user": "admin",
+        "server": [
+            {"host": "10.0.0.1", "port": "3300"},
+            {"host": "fd00::1", "port": "6789"},
+        ],
+        "auth-client-required": ["cephx"],
+        "key-secret": secret,
+        **options,
+    }
+
+
+NODE = {"node-name": "disk-0", "driver": "raw", "file": {"driver": "rbd"}}
+
+
+class TestPluggedIntoGaneti31:
+    @pytest.fixture
+    def plug(self, qemu, stock_plug, known):
+        def plug(disk, node=NODE):
+            arguments = (disk, disk.params.get("access"), True, False, node)
+            return guest.plug_node(stock_plug, New(qemu), arguments, {})
+
+        return plug
+
+    def test_qemu_is_told_all_that_it_needs(self, plug, stock_plug, qemu, disk):
+        plug(disk)
+        (secret,) = stock_plug.secrets
+        (called,) = stock_plug.called
+        assert called == (
+            disk,
+            "userspace",
+            True,
+            False,
+            {**NODE, "file": opened(secret)},
+        )
+        assert stock_plug.secrets[secret]["data"] == KEY
+        assert qemu.secrets == {}, "it is not needed any more"
+        assert not any(KEY in line for line in qemu.logged)
+
+    def test_a_disk_in_kernelspace_access_is_ganetis(self, plug, stock_plug, disk_of):
+        disk = disk_of("kernelspace")
+        plug(disk)
+        assert stock_plug.called == [(disk, "kernelspace", True, False, NODE)]
+        assert stock_plug.secrets == {}
+
+    @pytest.mark.parametrize("access", ["userspace", "kernelspace"])
+    def test_limits_are_set_at_once(self, plug, qemu, disk_of, access):
+        plug(disk_of(access, iops="500"))
+        command, arguments = qemu.asked[-1]
+        assert command == "block_set_io_throttle"
+        assert (arguments["id"], arguments["iops"]) == ("/disk-0", 500)
+
+    def test_a_disk_without_limits_is_left_alone(self, plug, qemu, disk):
+        plug(disk)
+        assert qemu.commands() == ["object-add", "object-del"]
+
+    def test_other_disks_are_ganetis(self, plug, stock_plug, qemu, disk_of):
+        disk = disk_of(None, constants.DT_PLAIN)
+        plug(disk)
+        assert stock_plug.called == [(disk, None, True, False, NODE)]
+        assert qemu.asked == []
+
+    def test_the_secret_is_forgotten_when_qemu_refuses(self, qemu, known, disk):
+        def refuse(*_):
+            raise errors.HypervisorError("no")
+
+        with pytest.raises(errors.HypervisorError):
+            guest.plug_node(refuse, New(qemu), (disk, "userspace", 1, 0, NODE), {})
+        assert qemu.secrets == {}
+
+    def test_the_user_and_the_configuration_are_the_disks(self, plug, disk_of, known):
+        plug(disk_of(**{"user-id": "vm", "ceph-conf": "/etc/ceph/far.conf"}))
+        assert known == [("vm", "/etc/ceph/far.conf")]
+
+    def test_a_cluster_that_does_not_answer_is_told(
+        self, plug, stock_plug, disk, monkeypatch
+    ):
+        def fail(user, conf):
+            raise CephError("the mons are gone", 110)
+
+        monkeypatch.setattr(guest.login, "read", fail)
+        with pytest.raises(errors.HypervisorError, match="the mons are gone"):
+            plug(disk)
+        assert stock_plug.called == []
+
+
+class TestPluggedIntoGaneti30:
+    @pytest.fixture
+    def plug(self, qemu, stock_plug, known):
+        added = []
+
+        def plug(disk, path="rbd:vms/web.rbd.disk0"):
+            arguments = (disk, "disk-0", path, added.append)
+            guest.plug_drive(stock_plug, Old(qemu), arguments, {})
+            return added
+
+        return plug
+
+    def test_qemu_is_told_all_that_it_needs(self, plug, stock_plug, qemu, disk):
+        plug(disk)
+        (secret,) = stock_plug.secrets
+        ((_, name, text, _),) = stock_plug.called
+        assert name == "disk-0"
+        assert not set(text) & set(" '\\"), "the monitor splits there"
+        assert text.startswith("json:{")
+        told = json.loads(text.removeprefix("json:").replace(",,", ","))
+        assert "," not in text.replace(",,", "")
+        assert told == {"driver": "raw", "file": opened(secret)}
+        assert qemu.secrets == {}
+        assert not any(KEY in line for line in qemu.logged)
+
+    def test_an_open_block_device_is_named_as_one(self, plug, stock_plug, disk_of):
+        added = plug(disk_of("kernelspace"), "/dev/rbd0")
+        ((_, _, path, add_drive),) = stock_plug.called
+        assert path == "/dev/rbd0"
+        add_drive("/dev/fdset/3")
+        (text,) = added
+        assert json.loads(text.removeprefix("json:").replace(",,", ",")) == {
+            "driver": "raw",
+            "file": {"driver": "host_device", "filename": "/dev/fdset/3"},
+        }
+
+    def test_limits_are_set_at_once(self, plug, qemu, disk_of):
+        plug(disk_of(bandwidth="1M"))
+        command, arguments = qemu.asked[-1]
+        assert command == "block_set_io_throttle"
+        assert (arguments["id"], arguments["bps"]) == ("/disk-0", 2**20)
+
+    def test_other_disks_are_ganetis(self, plug, stock_plug, qemu, disk_of):
+        added = plug(disk_of(None, constants.DT_PLAIN), "/dev/x")
+        ((_, _, path, add_drive),) = stock_plug.called
+        add_drive(path)
+        assert added == ["/dev/x"]
+        assert qemu.asked == []
+
+
+VOLUME = Volume("vms", "web", "ns", "vm", "/etc/ceph/far.conf")
+
+
+def test_a_configuration_that_qemu_can_read_is_read():
+    options = guest.driver(VOLUME, Login((), ("cephx",), None), "key-1", True)
+    assert options["conf"] == "/etc/ceph/far.conf"
+    assert (options["user"], options["namespace"]) == ("vm", "ns")
+
+
+def test_a_configuration_that_qemu_cannot_read_is_left_out():
+    options = guest.driver(VOLUME, Login((), ("cephx",), None), "key-1", False)
+    assert "conf" not in options
+
+
+def test_no_key_is_named_where_there_is_none():
+    options = guest.driver(VOLUME, Login((), ("none",), None), None, True)
+    assert "key-secret" not in options
+    assert options["auth-client-required"] == ["none"]
+
+
+DRIVE_ADD = (
+    'drive_add dummy file=json:{"driver":"raw",,"file":{"driver":"rbd"}},if=none'
+)
+
+
+def answer(words, command=DRIVE_ADD):
+    """Take QEMU's monitor for humans, as socat prints it."""
+    echo = "(qemu) d\x1b[K\x1b[Ddr\x1b[K\x1b[D\x1b[D" + command + "\x1b[K"
+    shown = f"QEMU 7.2.17 monitor - type 'help'\r\n{echo}\r\n{words}(qemu) "
+    result = types.SimpleNamespace(stdout=shown)
+    arguments = ("web", command)
+    assert guest.check_answer(lambda *_: result, None, arguments, {}) is result
+
+
+def test_what_qemu_says_of_a_disk_that_it_cannot_open_is_told():
+    with pytest.raises(
+        errors.HypervisorError, match=r"cannot open the disk: error connecting: No such"
+    ):
+        answer("error connecting: No such file or directory\r\n")
+
+
+def test_who_opens_a_disk_for_long_says_nothing_yet():
+    result = types.SimpleNamespace(
+        stdout=f"QEMU 7.2.17\r\n(qemu) {DRIVE_ADD}\x1b[K\r\n"
+    )
+    assert guest.check_answer(lambda *_: result, None, ("web", DRIVE_ADD), {}) is result
+
+
+def test_a_disk_that_qemu_opened_is_no_failure():
+    answer("OK\r\n")
+
+
+@pytest.mark.parametrize("command", ["drive_del disk-0", "drive_add dummy file=/dev/x"])
+def test_other_commands_are_ganetis(command):
+    answer("whatever it says\r\n", command)

@@ -2,10 +2,12 @@
 
 import types
 
+import fakes
 import pytest
 from ganeti import constants
 from ganeti.cmdlib import common
 from ganeti.hypervisor import hv_kvm
+from monitors import Old, Qemu
 
 from ganeti_ceph.disk import resize
 
@@ -107,63 +109,93 @@ def test_a_guest_that_does_not_hear_is_a_warning_with_a_remedy(running, disk):
 # On the node
 
 
-class Monitor:
-    """QEMU's monitor; it keeps what it is asked."""
-
-    asked = []
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def Execute(self, *command):
-        self.asked.append((self.path, *command))
-
-
 class Hypervisor:
-    """Ganeti's KVM hypervisor, of which only the monitor's path is asked."""
+    """Ganeti's KVM hypervisor, and what it started the guest with."""
 
-    def _InstanceQmpMonitor(self, name):
-        return f"/run/{name}.qmp"
+    def __init__(self, qemu, disks=()):
+        self.qmp = Old(qemu)
+        self.disks = disks
+
+    def _LoadKVMRuntime(self, guest):
+        return [[], [], {}, [(disk, "link", "uri") for disk in self.disks]]
+
+
+GUEST = types.SimpleNamespace(name="web")
 
 
 @pytest.fixture
-def modify(monkeypatch):
-    monkeypatch.setattr(hv_kvm, "QmpConnection", Monitor)
-    monkeypatch.setattr(Monitor, "asked", [])
+def qemu(monkeypatch):
     monkeypatch.setattr(
         hv_kvm, "_GenerateDeviceKVMId", lambda kind, disk: f"{kind}-0", raising=False
     )
-    guest = types.SimpleNamespace(name="web")
+    return Qemu()
 
-    def modify(disk, kind=constants.HOTPLUG_TARGET_DISK):
-        return resize.modify_device(
-            lambda *_: "Ganeti's", Hypervisor(), (guest, kind, disk, None, 3), {}
-        )
+
+@pytest.fixture
+def modify(qemu):
+    def modify(disk, kind=constants.HOTPLUG_TARGET_DISK, plugged=()):
+        hypervisor = Hypervisor(qemu, plugged)
+        arguments = (GUEST, kind, disk, None, 3)
+        return resize.modify_device(lambda *_: "Ganeti's", hypervisor, arguments, {})
 
     return modify
 
 
-def test_qemu_is_told_the_new_size_in_bytes(modify, disk):
-    assert modify(disk) is None
-    (asked,) = Monitor.asked
-    assert asked == (
-        "/run/web.qmp",
-        "block_resize",
-        {"device": "disk-0", "size": 8 * MIB},
-    )
+@pytest.fixture
+def resized():
+    """Resize a disk in Ganeti 3.1's way; return what Ganeti is called with."""
+
+    def resized(disk, size, plugged):
+        called = []
+        arguments = (GUEST, disk, size)
+        hypervisor = Hypervisor(None, plugged)
+        resize.resize_disk(lambda *one: called.append(one), hypervisor, arguments, {})
+        return called
+
+    return resized
 
 
-def test_other_disks_are_ganetis(modify, disk_of):
+@pytest.mark.parametrize(("image_size", "told"), [(4, 8), (8, 8), (9, 9)])
+def test_qemu_is_told_the_new_size_in_bytes_and_cuts_nothing(
+    modify, qemu, disk, images, image_size, told
+):
+    images["web.rbd.disk0"] = fakes.FakeImage(image_size * MIB)
+    disk.uuid = "a uuid"
+    assert modify(disk, plugged=[disk]) is None
+    assert qemu.asked == [("block_resize", {"device": "disk-0", "size": told * MIB})]
+
+
+def test_an_image_that_is_mapped_is_not_asked(modify, qemu, disk_of, storage):
+    disk = disk_of("kernelspace")
+    disk.uuid = "a uuid"
+    modify(disk, plugged=[disk])
+    assert qemu.asked == [("block_resize", {"device": "disk-0", "size": 8 * MIB})]
+    assert storage.connections == 0
+
+
+@pytest.mark.parametrize(("image_size", "told"), [(8, 10), (11, 11)])
+def test_ganeti_is_told_what_cuts_nothing(
+    resized, disk, disk_of, images, image_size, told
+):
+    images["web.rbd.disk0"] = fakes.FakeImage(image_size * MIB)
+    disk.uuid = "a uuid"
+    # The job sends a disk without what is the group's.
+    sent = disk_of()
+    sent.params = {}
+    sent.uuid = "a uuid"
+    assert resized(sent, 10 * MIB, [disk]) == [(GUEST, sent, told * MIB)]
+
+
+def test_the_size_of_other_disks_is_ganetis(resized, disk_of):
+    disk = disk_of(None, constants.DT_PLAIN)
+    assert resized(disk, 10, [disk]) == [(GUEST, disk, 10)]
+
+
+def test_other_disks_are_ganetis(modify, qemu, disk_of):
     assert modify(disk_of(None, constants.DT_PLAIN)) == "Ganeti's"
-    assert Monitor.asked == []
+    assert qemu.asked == []
 
 
-def test_other_devices_are_ganetis(modify):
+def test_other_devices_are_ganetis(modify, qemu):
     assert modify(types.SimpleNamespace(), constants.HOTPLUG_TARGET_NIC) == "Ganeti's"
-    assert Monitor.asked == []
+    assert qemu.asked == []
