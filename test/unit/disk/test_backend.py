@@ -85,6 +85,12 @@ def test_ganeti_removes_an_image(image, images, disk):
     assert images == {}
 
 
+def test_the_look_and_the_removal_share_a_connection(image, images, disk, ganeti):
+    backend.remove(stock.BlockdevRemove, None, (disk,), {})
+    assert images == {}
+    assert ganeti.storage.connections == 1
+
+
 def test_ganeti_says_who_has_an_image_open(image, images, disk, monkeypatch):
     # It tries for half a minute, in which a crashed client is forgotten.
     monkeypatch.setattr(stock.constants, "DISK_REMOVE_RETRY_TIMEOUT", 0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ganeti_ceph.disk import options
 from ganeti_ceph.disk.options import OPTIONS, DiskOptions, Mapper
-from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import UsageError
 
 KIB, MIB = 2**10, 2**20
@@ -237,3 +237,4 @@ def test_the_volume_is_where_the_parameters_say():
         {"pool": "p", "namespace": "n", "user-id": "u", "ceph-conf": "/c"}
     )
     assert options.volume("i", read) == Volume("p", "i", "n", "u", "/c")
+    assert options.place(read) == Place("p", "n", "u", "/c")

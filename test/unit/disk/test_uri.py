@@ -16,9 +16,10 @@ PIECES = ("rbd:", "pool", "/", "image", ":id=", ":conf=", "admin", "/etc/x", "="
 
 
 def volumes():
-    names = st.text(min_size=1).filter(
-        lambda name: name.isprintable() and not set(name) & set(SPECIAL)
+    printable = st.characters(
+        blacklist_categories=("C", "Z"), blacklist_characters=SPECIAL
     )
+    names = st.text(printable, min_size=1)
     paths = st.from_regex(r"/[A-Za-z0-9_.+/-]{0,9}[A-Za-z0-9_.+-]", fullmatch=True)
     return st.builds(
         Volume,
