@@ -41,7 +41,7 @@ def look(path: str, run: Runner) -> Device:
     if not stat.S_ISBLK(mode):
         return Device(path, real, path, 0, "it is no block device", "", None)
     busy, size = _open_exclusively(real)
-    busy = _user(real) or busy
+    busy = user(real) or busy
     types = signatures(real, run)
     content = _phrase(types, real)
     label = None
@@ -115,7 +115,7 @@ def _open_exclusively(real: str) -> tuple[str, int]:
         os.close(handle)
 
 
-def _user(real: str) -> str:
+def user(real: str) -> str:
     """Return who uses a device or a partition of it, "" if nobody is known."""
     number = Path(real).stat().st_rdev
     sysfs = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
