@@ -18,6 +18,9 @@ from ganeti_ceph.disk.monitor import Monitor
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import Error
 
+#: Seconds that QEMU may take to open an image, during which it answers nothing.
+_PATIENCE = 25
+
 #: The end of what QEMU's monitor for humans prints: the command, an answer, a prompt.
 _ANSWER = re.compile(r"\x1b\[K\n([^\x1b]+)\n\(qemu\) $")
 
@@ -38,7 +41,7 @@ def plug_node(
     disk, access, writeback, direct, node = args
     if not device.is_rbd(disk):
         return wrapped(*args, **kwargs)
-    qemu = Monitor(instance)
+    qemu = Monitor(instance, _PATIENCE)
     if device.is_userspace(disk):
         with _opening(disk, qemu) as driver:
             wrapped(disk, access, writeback, direct, {**node, "file": driver})
@@ -58,7 +61,7 @@ def plug_drive(
     disk, name, path, add_drive = args
     if not device.is_rbd(disk):
         return wrapped(*args, **kwargs)
-    qemu = Monitor(instance)
+    qemu = Monitor(instance, _PATIENCE)
     if device.is_userspace(disk):
         with _opening(disk, qemu) as driver:
             wrapped(disk, name, _as_file(driver), add_drive)
@@ -118,11 +121,29 @@ def _opening(disk: Any, qemu: Monitor) -> Iterator[dict[str, Any]]:
     except Error as err:
         raise errors.HypervisorError(str(err)) from err
     conf_is_there = qemu.can_read(volume.conf)
-    if known.key is None:
-        yield driver(volume, known, None, conf_is_there)
-    else:
-        with qemu.secret(known.key) as secret:
-            yield driver(volume, known, secret, conf_is_there)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_explaining())
+        secret = None
+        if known.key is not None:
+            secret = stack.enter_context(qemu.secret(known.key))
+        yield driver(volume, known, secret, conf_is_there)
+
+
+@contextlib.contextmanager
+def _explaining() -> Iterator[None]:
+    """Say what to do where QEMU has no rbd driver and can load it no more."""
+    from ganeti import errors
+
+    try:
+        yield
+    except errors.HypervisorError as err:
+        if "Unknown driver 'rbd'" not in str(err):
+            raise
+        raise errors.HypervisorError(
+            "QEMU cannot load its rbd driver any more, because it runs in a chroot and"
+            " was started without a disk that needs the driver; stop and start the"
+            " instance"
+        ) from err
 
 
 def _limit(disk: Any, name: str, qemu: Monitor) -> None:

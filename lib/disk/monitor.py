@@ -20,10 +20,14 @@ class Monitor:
     QEMU takes one connection at a time; Ganeti's own commands shall find it free.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, patience: int | None = None) -> None:
+        """Take a connection; Ganeti, too, will wait ``patience`` seconds on it."""
         self._connection = connection
-        # Ganeti 3.1 has given its methods other names.
+        # Ganeti 3.1 has given its methods and attributes other names.
         self._is_new = hasattr(connection, "execute_qmp")
+        if patience is not None:
+            name = "timeout" if self._is_new else "_SOCKET_TIMEOUT"
+            setattr(connection, name, patience)
 
     def run(self, command: str, **arguments: Any) -> Any:
         """Run a command and return its answer; Ganeti may log both.

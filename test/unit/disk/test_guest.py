@@ -158,7 +158,15 @@ class TestPluggedIntoGaneti31:
         def refuse(*_):
             raise errors.HypervisorError("no")
 
-        with pytest.raises(errors.HypervisorError):
+        with pytest.raises(errors.HypervisorError, match=r"^no$"):
+            guest.plug_node(refuse, New(qemu), (disk, "userspace", 1, 0, NODE), {})
+        assert qemu.secrets == {}
+
+    def test_a_driver_that_cannot_be_loaded_is_explained(self, qemu, known, disk):
+        def refuse(*_):
+            raise errors.HypervisorError("kvm: error: Unknown driver 'rbd' (x)")
+
+        with pytest.raises(errors.HypervisorError, match="stop and start the instance"):
             guest.plug_node(refuse, New(qemu), (disk, "userspace", 1, 0, NODE), {})
         assert qemu.secrets == {}
 

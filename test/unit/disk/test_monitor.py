@@ -42,6 +42,15 @@ def test_the_connection_is_closed_after_a_failure(connection, qemu):
     assert not qemu.is_open
 
 
+@pytest.mark.parametrize(("kind", "name"), [(Old, "_SOCKET_TIMEOUT"), (New, "timeout")])
+def test_ganeti_waits_as_long_as_it_is_told(qemu, kind, name):
+    one, other = kind(qemu), kind(qemu)
+    Monitor(one, 25)
+    Monitor(other)
+    assert vars(one)[name] == 25
+    assert name not in vars(other)
+
+
 def test_a_secret_is_known_for_a_while_and_never_logged(connection, qemu):
     with Monitor(connection).secret(Secret(KEY)) as name:
         assert not qemu.is_open, "Ganeti's own commands find no place"
