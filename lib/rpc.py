@@ -185,7 +185,7 @@ LIMIT = Call[None]("ceph_limit", 30, type(None))
 IMAGES = Call[ImagesFacts]("ceph_images", 120, ImagesFacts)
 TRASH = Call[Trash]("ceph_trash", 60, Trash)
 RESTORE = Call[None]("ceph_restore", 60, type(None))
-PURGE = Call[Purged]("ceph_purge", 3600, Purged)
+PURGE = Call[Purged]("ceph_purge", 600, Purged)
 MISFITS = Call[Misfits]("ceph_misfits", 60, Misfits)
 DO = Call[Outcomes]("ceph_do", 600, Outcomes)
 

@@ -2,6 +2,7 @@
 
 import datetime
 import errno
+import time
 from collections.abc import Iterable
 
 import rbd
@@ -11,6 +12,9 @@ from ganeti_ceph.disk.describe import DISK, INSTANCE
 from ganeti_ceph.disk.uri import Place
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.facts import TrashedImage
+
+#: A large image takes minutes, and the job does not wait for ever.
+_LONGEST = 300
 
 
 def content(place: Place) -> tuple[TrashedImage, ...]:
@@ -62,11 +66,15 @@ def restore(place: Place, image_id: str, name: str) -> None:
 def purge(place: Place, image_ids: Iterable[str], force: bool) -> tuple[str, ...]:
     """Delete images for good; return the ids of those that are no more.
 
-    Without ``force`` one whose time of grace is not over is left alone.
+    Without ``force`` one whose time of grace is not over is left alone, and so are
+    those that would be begun more than :data:`_LONGEST` seconds after the first.
     """
     gone = []
+    end = time.monotonic() + _LONGEST
     with image.within(place, "purge the trash of") as pool:
         for image_id in image_ids:
+            if time.monotonic() > end:
+                break
             try:
                 rbd.RBD().trash_remove(pool, image_id, force)
             except rbd.ImageNotFound:

@@ -79,7 +79,11 @@ class LUTrash(StorageUnit):
                     feedback(f"* deleted {place}/{one.name} ({one.id})")
             gone += len(answer.ids)
         left = len(self.images) - gone
-        kept = f", {left} not yet (--force deletes them, too)" if left else ""
+        kept = (
+            f", {left} are kept: their time is not over (--force deletes them, too)"
+            if left
+            else ""
+        )
         return f"{gone} images are deleted{kept}"
 
     def _places(self) -> set[Place]:

@@ -29,6 +29,7 @@ from ganeti_ceph.steps import (
     AwaitHealth,
     Configure,
     Keys,
+    MakeClient,
     MakeLvmOsds,
     MakeMgr,
     MakeMon,
@@ -600,9 +601,11 @@ def test_bare_nodes_get_everything_in_order():
         "quorum",
         "mgrs and OSDs",
         "pool",
+        "keys for disks",
         "health",
     ]
     for node in nodes:
+        assert steps_of(made, MakeClient, node) == [MakeClient("ganeti", "rbd")]
         assert len(steps_of(made, Configure, node)) == 1
         assert len(steps_of(made, MakeMon, node)) == 1
         assert [step.device for step in steps_of(made, MakeOsd, node)] == [
@@ -922,7 +925,12 @@ def test_a_finished_cluster_needs_nothing():
 def test_a_new_node_gets_its_osd_only():
     nodes, cluster = finish(nodes_of(3), PARAMS)
     made = planned([*nodes, make_node("node4")], cluster=cluster)
-    assert titles(made) == ["configuration", "mgrs and OSDs", "health"]
+    assert titles(made) == [
+        "configuration",
+        "mgrs and OSDs",
+        "keys for disks",
+        "health",
+    ]
     assert all(
         uuid == make_node("node4").uuid
         for stage in made.stages[:-1]

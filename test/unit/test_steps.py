@@ -13,6 +13,7 @@ from ganeti_ceph.steps import (
     AwaitHealth,
     Configure,
     Keys,
+    MakeClient,
     MakeLvmOsds,
     MakeMgr,
     MakeMon,
@@ -59,6 +60,10 @@ EXAMPLES = [
     (
         MakePool("rbd", 3, 2, 128, "host", None, 3),
         "make pool rbd: 3 copies (2 at the least), one per host, 128 placement groups",
+    ),
+    (
+        MakeClient("ganeti", "vms"),
+        "get the key of client.ganeti, for the images in pool vms",
     ),
     (AwaitHealth(120), "wait for HEALTH_OK (for 120 s at the most)"),
 ]

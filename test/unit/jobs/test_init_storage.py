@@ -65,18 +65,30 @@ def test_instances_may_have_rbd_disks_in_the_pool(ganeti):
     cluster = ganeti.config.find("cluster")
     assert cluster.diskparams == {
         "drbd": {"resync-rate": 1},
-        "rbd": {"pool": "vms", "access": "kernelspace"},
+        "rbd": {"pool": "vms", "access": "kernelspace", "user-id": "ganeti"},
     }
     assert cluster.enabled_disk_templates == ["drbd", "rbd"]
     assert cluster.ipolicy[constants.IPOLICY_DTS] == ["drbd", "rbd"]
-    assert "* template rbd: pool=vms, access=kernelspace" in ganeti.feedback
+    told = "* template rbd: pool=vms, access=kernelspace, user-id=ganeti"
+    assert told in ganeti.feedback
 
 
 def test_other_settings_of_the_template_are_kept(ganeti):
     ganeti.config.find("cluster").diskparams["rbd"] = {"access": "kernelspace", "x": 1}
     ganeti.init()
     rbd = ganeti.config.find("cluster").diskparams["rbd"]
-    assert rbd == {"pool": "rbd", "access": "userspace", "x": 1}
+    assert rbd == {
+        "pool": "rbd",
+        "access": "userspace",
+        "user-id": "ganeti",
+        "x": 1,
+    }
+
+
+def test_a_ceph_user_that_the_administrator_chose_is_kept(ganeti):
+    ganeti.config.find("cluster").diskparams["rbd"] = {"user-id": "libvirt"}
+    ganeti.init()
+    assert ganeti.config.find("cluster").diskparams["rbd"]["user-id"] == "libvirt"
 
 
 def test_each_new_storage_cluster_has_a_name_and_keys_of_its_own(ganeti):
@@ -281,6 +293,7 @@ def test_a_dry_run_lists_the_steps_of_each_node_in_order(ganeti):
         "* quorum",
         "* mgrs and OSDs",
         "* pool",
+        "* keys for disks",
         "* health",
     ]
 
