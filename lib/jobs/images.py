@@ -81,7 +81,11 @@ def verify_images(
     mine = [disk for disk in disks if disk.group == unit.group_uuid]
     asked = {
         # Of another node only which images are mapped there, and its addresses.
-        **{uuid: LookAtImages((), False) for uuid in nodes if not nodes[uuid].offline},
+        **{
+            uuid: LookAtImages((), False)
+            for uuid in sorted(nodes, key=lambda uuid: nodes[uuid].name)
+            if not nodes[uuid].offline
+        },
         **questions(mine, places[unit.group_uuid], reachable, known(disks, listed)),
     }
     replies = _call(unit, asked)

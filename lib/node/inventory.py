@@ -2,7 +2,7 @@
 
 import re
 
-from ganeti_ceph.disk import image, inventory, mappers
+from ganeti_ceph.disk import describe, image, inventory, mappers
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.facts import ImagesFacts, PlaceFacts, UnknownImage
 from ganeti_ceph.node.look import addresses
@@ -15,9 +15,6 @@ _TIMEOUT = 10
 
 #: The names that Ganeti gives images.
 _OF_GANETI = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.rbd\.disk\d+")
-
-_CLUSTER = "ganeti.cluster"
-_INSTANCE = "ganeti.instance"
 
 
 def look(asked: LookAtImages, run: Runner) -> ImagesFacts:
@@ -42,12 +39,16 @@ def _place(asked: LookAtPlace, watched: bool) -> PlaceFacts:
     watchers = image.watchers(asked.place, there) if watched else {}
     unknown: list[UnknownImage] = []
     if asked.known is not None:
-        ours = names.difference(asked.known, asked.disks)
-        suspects = sorted(name for name in ours if _OF_GANETI.fullmatch(name))
+        others = names.difference(asked.known, asked.disks)
+        suspects = sorted(name for name in others if _OF_GANETI.fullmatch(name))
         for name, notes in image.descriptions(asked.place, suspects).items():
             noted = {} if isinstance(notes, CephError) else notes
             unknown.append(
-                UnknownImage(name, noted.get(_CLUSTER, ""), noted.get(_INSTANCE, ""))
+                UnknownImage(
+                    name,
+                    noted.get(describe.CLUSTER, ""),
+                    noted.get(describe.INSTANCE, ""),
+                )
             )
     return PlaceFacts(
         None,
