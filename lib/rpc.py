@@ -110,6 +110,16 @@ class LookAtImages:
 
 
 @dataclasses.dataclass(frozen=True)
+class CopyImage:
+    """An image to copy to another place."""
+
+    source: Volume
+    target: Volume
+    #: Where the copy's data lies; "" for the target's own pool.
+    data_pool: str
+
+
+@dataclasses.dataclass(frozen=True)
 class LookInTrash:
     """The places whose trash a node is asked about."""
 
@@ -183,6 +193,8 @@ DISKS = Call[DisksFacts]("ceph_disks", 60, DisksFacts)
 MAP = Call[Mapped]("ceph_map", 120, Mapped)
 LIMIT = Call[None]("ceph_limit", 30, type(None))
 IMAGES = Call[ImagesFacts]("ceph_images", 120, ImagesFacts)
+#: As long as Ganeti gives the conversion of a disk.
+COPY = Call[None]("ceph_copy", 86400, type(None))
 TRASH = Call[Trash]("ceph_trash", 60, Trash)
 RESTORE = Call[None]("ceph_restore", 60, type(None))
 PURGE = Call[Purged]("ceph_purge", 600, Purged)
@@ -198,6 +210,7 @@ CALLS = (
     MAP,
     LIMIT,
     IMAGES,
+    COPY,
     TRASH,
     RESTORE,
     PURGE,

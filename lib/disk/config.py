@@ -53,7 +53,7 @@ def check_defaults(
     given, known = args
     if known is constants.DISK_DT_DEFAULTS and _RBD in given:
         try:
-            options.read(given[_RBD])
+            options.check(given[_RBD])
         except UsageError as err:
             # Ganeti says the kind of the error when it catches this one.
             raise errors.OpPrereqError(str(err)) from None
@@ -99,6 +99,12 @@ def verify_modification(
         _check(None, params, params.get(constants.IDISK_TYPE, template))
     elif operation == constants.DDM_MODIFY:
         _check(None, params, template)
+        if template == _RBD and options.moves(params):
+            from ganeti.cmdlib.common import INSTANCE_DOWN, CheckInstanceState
+
+            CheckInstanceState(
+                unit, unit.instance, INSTANCE_DOWN, msg="cannot move its disk"
+            )
     if operation == constants.DDM_ADD and constants.IDISK_ADOPT in params:
         raise errors.OpPrereqError(
             "an image is adopted with 'gnt-instance add' only", errors.ECODE_INVAL
@@ -113,13 +119,19 @@ def modify_disk(
     unit = instance
     index, disk, params, _ = args
     changed = options.given(params) if disk.dev_type == _RBD else {}
+    if not changed:
+        return wrapped(*args, **kwargs)
+    # Not before: the module is for the job, and this one for every program.
+    from ganeti_ceph.disk import limits, move
+
+    former = disk.Copy()
+    moved = options.moves(changed) and move.copy(unit, disk, changed)
     # Ganeti writes the disk down when it has changed its own parameters.
     disk.params.update(changed)
     changes = wrapped(*args, **kwargs)
-    if changed:
-        from ganeti_ceph.disk import limits
-
-        limits.change_limits(unit, unit.instance, disk, index)
+    if moved:
+        move.remove(unit, former)
+    limits.change_limits(unit, unit.instance, disk, index)
     return changes + [
         (f"disk.{name}/{index}", value) for name, value in changed.items()
     ]
@@ -216,6 +228,16 @@ def keep_places_in_cluster(
     return wrapped(*args, **kwargs)
 
 
+def keep_places_of_nodes(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Keep the places of disks while their nodes change to another group."""
+    unit = instance
+    groups = {unit.cfg.GetNodeInfo(uuid).group for uuid in unit.op.node_uuids}
+    keep_places(unit, sorted(groups))
+    return wrapped(*args, **kwargs)
+
+
 def keep_places_in_group(
     wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
 ) -> Any:
@@ -237,7 +259,7 @@ def _check(index: int | None, params: Mapping[str, Any], template: str) -> None:
                 f"{', '.join(sorted(given))} is only for disks of the template rbd,"
                 f" not {template}"
             )
-        options.read(given)
+        options.check(given)
 
 
 @contextlib.contextmanager

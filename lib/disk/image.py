@@ -38,6 +38,9 @@ _AT_A_TIME = 16
 #: What is seen of an image.
 Seen = TypeVar("Seen")
 
+#: What the name of a copy ends with as long as it is not whole.
+_UNFINISHED = ".copying"
+
 #: Seconds after which Ceph takes a client that is gone for dead.
 _FORGOTTEN = 30
 
@@ -62,11 +65,7 @@ def create(volume: Volume, size: int, options: DiskOptions) -> None:
                 data_pool=options.data_pool or None,
             )
         except rbd.ImageExists:
-            raise CephError(
-                f"the image {volume} exists already and was left as it is; remove it"
-                f" with 'rbd rm {volume}' if no instance needs it",
-                errno.EEXIST,
-            ) from None
+            raise _exists(volume) from None
 
 
 def size(volume: Volume) -> int | None:
@@ -138,6 +137,47 @@ def describe(volume: Volume, metadata: Mapping[str, str]) -> None:
         for name, value in metadata.items():
             if present.get(name) != value:
                 image.metadata_set(name, value)
+
+
+def copy(source: Volume, target: Volume, data_pool: str) -> None:
+    """Copy an image that nobody holds, with its snapshots, to another place.
+
+    The copy has another name until it is whole, and takes the place of one that was
+    cut short.  An image with the target's name is never touched.
+    """
+    unfinished = target.place.volume(f"{target.image}{_UNFINISHED}")
+    _remove_unfinished(unfinished)
+    with (
+        together(),
+        _pool(source, "copy") as pool,
+        _pool(target, "make") as there,
+        rbd.Image(pool, source.image, read_only=True) as image,
+    ):
+        if watchers := _watchers(image):
+            raise _in_use(source, watchers)
+        if target.image in rbd.RBD().list(there):
+            raise _exists(target)
+        if data_pool:
+            _check_pool(target, data_pool)
+        image.deep_copy(
+            there,
+            unfinished.image,
+            features=image.features() & ~rbd.RBD_FEATURE_DATA_POOL,
+            data_pool=data_pool or None,
+        )
+        rbd.RBD().rename(there, unfinished.image, target.image)
+
+
+def _remove_unfinished(volume: Volume) -> None:
+    """Remove a copy that was cut short, with the snapshots that it has by then."""
+    with _pool(volume, "remove") as pool:
+        try:
+            with rbd.Image(pool, volume.image) as image:
+                for snapshot in list(image.list_snaps()):
+                    image.remove_snap(snapshot["name"])
+            rbd.RBD().remove(pool, volume.image)
+        except rbd.ImageNotFound:
+            return
 
 
 def grow(volume: Volume, size: int) -> int:
@@ -419,6 +459,14 @@ def _holders(volume: Volume, image: Any) -> CephError | None:
 def _clone(child: dict[str, Any]) -> str:
     path = (child["pool"], child["pool_namespace"], child["image"])
     return "/".join(filter(None, path)) + (" (in the trash)" if child["trash"] else "")
+
+
+def _exists(volume: Volume) -> CephError:
+    return CephError(
+        f"the image {volume} exists already and was left as it is; remove it with 'rbd"
+        f" rm {volume}' if no instance needs it",
+        errno.EEXIST,
+    )
 
 
 def _in_use(volume: Volume, hosts: Iterable[str]) -> CephError:

@@ -57,8 +57,9 @@ class Option:
     """What there is to know of one parameter.
 
     ``kept`` tells whether a disk keeps the value that it was made with when the
-    defaults change later, ``changeable`` whether ``gnt-instance modify --disk N:``
-    may change it.
+    defaults change later, as it says where the image is; ``changeable`` whether
+    ``gnt-instance modify --disk N:`` may change it, which for one that is kept moves
+    the image.
     """
 
     name: str
@@ -157,7 +158,13 @@ class DiskOptions:
     """The parameters of one disk."""
 
     pool: str = _declare(
-        "pool", "rbd", _name, "NAME", "The pool that holds the image.", kept=True
+        "pool",
+        "rbd",
+        _name,
+        "NAME",
+        "The pool that holds the image.",
+        kept=True,
+        changeable=True,
     )
     namespace: str = _declare(
         "namespace",
@@ -166,6 +173,7 @@ class DiskOptions:
         "NAME",
         "The namespace of the pool that holds the image, which has to exist.",
         kept=True,
+        changeable=True,
     )
     data_pool: str = _declare(
         "data-pool",
@@ -175,6 +183,7 @@ class DiskOptions:
         "The pool that holds the image's data, for example an erasure coded one; the"
         " other pool then holds what describes the image.",
         kept=True,
+        changeable=True,
     )
     user: str = _declare(
         "user-id",
@@ -184,6 +193,7 @@ class DiskOptions:
         "The Ceph user, without 'client.', that opens the image; its key has to be on"
         " the nodes.",
         kept=True,
+        changeable=True,
     )
     conf: str = _declare(
         "ceph-conf",
@@ -192,6 +202,7 @@ class DiskOptions:
         "PATH",
         "Ceph's configuration file on the nodes, which tells the storage cluster.",
         kept=True,
+        changeable=True,
     )
     mapper: Mapper = _declare(
         "mapper",
@@ -201,6 +212,7 @@ class DiskOptions:
         "What makes the block device in kernelspace access: the kernel's rbd driver,"
         " rbd-nbd, or a FUSE export of QEMU's with a loop device; auto takes the first"
         " of them that works on the node and with the image.",
+        changeable=True,
     )
     #: None for those that suit.
     features: tuple[str, ...] | None = _declare(
@@ -243,6 +255,7 @@ class DiskOptions:
         "SECONDS",
         "How long the image of a removed disk stays in Ceph's trash, from where"
         " 'gnt-storage trash restore' brings it back; with 0 it is deleted at once.",
+        changeable=True,
     )
     #: Requests per second; 0 for no limit.
     iops: int = _declare(
@@ -286,6 +299,15 @@ def read(params: Mapping[str, Any]) -> DiskOptions:
 
     Raises :class:`UsageError` that names the parameter.
     """
+    return DiskOptions(**_parse(params))
+
+
+def check(params: Mapping[str, Any]) -> None:
+    """Refuse wrong values, as :func:`read` does; the rest may be given elsewhere."""
+    _parse(params)
+
+
+def _parse(params: Mapping[str, Any]) -> dict[str, Any]:
     values = {}
     for option in OPTIONS:
         if option.name not in params:
@@ -297,7 +319,12 @@ def read(params: Mapping[str, Any]) -> DiskOptions:
             raise UsageError(
                 f"the disk parameter {option.name} cannot be {text!r}: {err}"
             ) from None
-    return DiskOptions(**values)
+    return values
+
+
+def moves(params: Mapping[str, Any]) -> bool:
+    """Tell whether there is among a disk's new parameters one that moves its image."""
+    return any(option.kept and option.name in params for option in OPTIONS)
 
 
 def given(params: Mapping[str, Any]) -> dict[str, str]:

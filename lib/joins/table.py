@@ -295,6 +295,14 @@ JOINS: tuple[Join, ...] = (
         "images tell the new numbers of disks",
     ),
     Join(
+        "ganeti.cmdlib.group",
+        "LUGroupAssignNodes.Exec",
+        Kind.WRAP,
+        ("self, feedback_fn",),
+        "ganeti_ceph.disk.config:keep_places_of_nodes",
+        "disks stay where they are when their nodes change to another group",
+    ),
+    Join(
         "ganeti.mcpu",
         "Processor.DISPATCH_TABLE",
         Kind.EXTEND,

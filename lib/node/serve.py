@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ganeti_ceph import errors, rpc, steps, wire
-from ganeti_ceph.disk import trash
+from ganeti_ceph.disk import image, trash
 from ganeti_ceph.facts import ClusterFacts, ImagesFacts, NodeFacts
 from ganeti_ceph.node import (
     client,
@@ -23,6 +23,7 @@ from ganeti_ceph.node import (
 )
 from ganeti_ceph.rpc import (
     Call,
+    CopyImage,
     DisksFacts,
     Grant,
     LimitDisk,
@@ -95,6 +96,11 @@ def _images(sent: Any) -> ImagesFacts:
     return inventory.look(wire.decode(LookAtImages, sent, "the images to look at"), run)
 
 
+def _copy(sent: Any) -> None:
+    asked = wire.decode(CopyImage, sent, "what to copy")
+    image.copy(asked.source, asked.target, asked.data_pool)
+
+
 def _trash(sent: Any) -> Trash:
     return images.in_trash(wire.decode(LookInTrash, sent, "the trash to look into"))
 
@@ -154,6 +160,7 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.MAP: _map,
     rpc.LIMIT: _limit,
     rpc.IMAGES: _images,
+    rpc.COPY: _copy,
     rpc.TRASH: _trash,
     rpc.RESTORE: _restore,
     rpc.PURGE: _purge,

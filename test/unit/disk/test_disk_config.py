@@ -8,7 +8,7 @@ import types
 import fakes
 import pytest
 from ganeti import constants, errors, objects, utils
-from ganeti.cmdlib import instance_set_params, instance_storage
+from ganeti.cmdlib import common, instance_set_params, instance_storage
 
 from ganeti_ceph import state
 from ganeti_ceph.disk import config, limits, options, uri
@@ -53,6 +53,10 @@ def test_ganeti_s_own_defaults_stay_and_ours_are_added():
     assert others == before
 
 
+#: What says how an image is made: of no use to one that is there.
+ONCE = {"features", "object-size", "stripe-count", "stripe-unit"}
+
+
 @pytest.mark.parametrize(
     ("extend", "table", "added"),
     [
@@ -61,7 +65,7 @@ def test_ganeti_s_own_defaults_stay_and_ours_are_added():
         (
             config.extend_changeable_types,
             constants.MODIFIABLE_IDISK_PARAMS_TYPES,
-            {"iops", "bandwidth"},
+            NAMES - ONCE,
         ),
     ],
 )
@@ -87,7 +91,7 @@ def test_ganeti_with_the_joins_has_all_of_it():
         "assert c.DISK_DT_DEFAULTS['rbd']['namespace'] == ''\n"
         "assert c.DISK_DT_TYPES['iops'] == c.IDISK_PARAMS_TYPES['iops'] == 'string'\n"
         "assert 'iops' in c.MODIFIABLE_IDISK_PARAMS_TYPES\n"
-        "assert 'mapper' not in c.MODIFIABLE_IDISK_PARAMS_TYPES\n"
+        "assert 'features' not in c.MODIFIABLE_IDISK_PARAMS_TYPES\n"
         "assert 'rbd' in c.DTS_MAY_ADOPT\n"
         "(sent,) = objects.Disk.ComputeLDParams('rbd', c.DISK_DT_DEFAULTS)\n"
         "assert sent['namespace'] == ''\n"
@@ -455,9 +459,29 @@ def test_limits_of_other_disks_may_not(modify):
     assert "not plain" in refused(modify(PLAIN), "modify", iops="7")
 
 
-def test_where_the_image_is_may_not_be_changed(modify):
-    with pytest.raises(errors.TypeEnforcementError, match="pool"):
-        modify().verify("modify", pool="ssd")
+@pytest.mark.parametrize("name", sorted(ONCE))
+def test_what_an_image_is_made_with_may_not_be_changed(modify, name):
+    with pytest.raises(errors.TypeEnforcementError, match=name):
+        modify().verify("modify", **{name: "1"})
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_only_the_disk_of_a_stopped_instance_moves(modify, monkeypatch, down):
+    unit = modify()
+
+    def check_state(asking, instance, states, msg):
+        assert (asking.instance, states) == (instance, common.INSTANCE_DOWN)
+        if not down:
+            raise errors.OpPrereqError(msg)
+
+    monkeypatch.setattr(common, "CheckInstanceState", check_state)
+    if down:
+        unit.verify("modify", pool="ssd")
+    else:
+        with pytest.raises(errors.OpPrereqError, match="cannot move its disk"):
+            unit.verify("modify", pool="ssd")
+    # It may run while its limits change.
+    unit.verify("modify", iops="5")
 
 
 def test_a_disk_of_external_storage_may_have_any(modify):

@@ -50,7 +50,18 @@ def test_where_an_image_is_is_kept_and_limits_may_change():
         "user-id",
         "ceph-conf",
     ]
-    assert [one.name for one in OPTIONS if one.changeable] == ["iops", "bandwidth"]
+    changeable = [one.name for one in OPTIONS if one.changeable and not one.kept]
+    assert changeable == ["mapper", "trash-grace", "iops", "bandwidth"]
+    # A change of the others moves the image.
+    assert all(one.changeable for one in OPTIONS if one.kept)
+
+
+@pytest.mark.parametrize(
+    ("given", "moves"),
+    [({}, False), ({"iops": "1"}, False), ({"pool": "a"}, True), ({"x": "a"}, False)],
+)
+def test_what_says_where_the_image_is_moves_it(given, moves):
+    assert options.moves(given) is moves
 
 
 # Values
