@@ -5,6 +5,8 @@ They keep state, are shared by the tests, and fail on whatever they do not know.
 
 import copy
 import dataclasses
+import datetime
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -354,8 +356,10 @@ class FakeCeph:
         self.checks: dict[str, dict[str, Any]] = {}
         #: By name, in pools ("vms") and in namespaces of theirs ("vms/blue").
         self.images: dict[str, dict[str, FakeImage]] = {}
-        #: The same for the trash: by name, with the seconds that they stay.
-        self.trash: dict[str, dict[str, tuple[int, FakeImage]]] = {}
+        #: The same for the trash, by the images' ids.
+        self.trash: dict[str, dict[str, FakeTrashed]] = {}
+        #: Seconds of the epoch.
+        self.now = 1_700_000_000
         #: What librbd's functions fail with, by name.
         self.failures: dict[str, Exception] = {}
         self.unclean = 0
@@ -574,11 +578,28 @@ class FakeCeph:
         for name in ids:
             self.osds[int(name.removeprefix("osd."))].device_class = class_
 
+    def _auth_get(self, entity: str) -> Any:
+        if entity not in self.keys:
+            raise Refused(2, f"failed to find {entity} in keyring")
+        key, caps = self.keys[entity]
+        return [{"entity": entity, "key": key, "caps": _by_daemon(caps)}]
+
     def _auth_get_or_create(self, entity: str, caps: list[str]) -> Any:
+        wanted = _by_daemon(caps)
         key, had = self.keys.setdefault(entity, (f"key-of-{entity}==", tuple(caps)))
-        if had != tuple(caps):
-            raise Refused(22, f"key for {entity} exists but cap does not match")
+        for daemon, cap in wanted.items():
+            if _by_daemon(had).get(daemon) != cap:
+                raise Refused(
+                    22, f"key for {entity} exists but cap {daemon} does not match"
+                )
         return [{"entity": entity, "key": key}]
+
+    def _auth_caps(self, entity: str, caps: list[str]) -> None:
+        _by_daemon(caps)
+        if entity not in self.keys:
+            raise Refused(2, f"couldn't find entry {entity}")
+        # Those that are not named are gone.
+        self.keys[entity] = (self.keys[entity][0], tuple(caps))
 
     def _osd_purge_new(self, id: int, yes_i_really_mean_it: bool = False) -> None:
         if not yes_i_really_mean_it:
@@ -594,6 +615,13 @@ class FakeCeph:
         self.osds[number] = FakeOsd(number, uuid)
         self.keys[f"osd.{number}"] = (json.loads(data)["cephx_secret"], ())
         return {"osdid": number}
+
+
+def _by_daemon(caps: Sequence[str]) -> dict[str, str]:
+    """Return capabilities by kind of daemon, as the mons take them apart."""
+    assert len(caps) % 2 == 0, f"a capability of nobody: {caps}"
+    assert set(caps[::2]) <= {"mon", "mgr", "osd", "mds"}, caps
+    return dict(zip(caps[::2], caps[1::2], strict=True))
 
 
 class FakeRados:
@@ -623,6 +651,10 @@ class FakeRados:
         if ioctx_name not in self.cluster.images:
             raise rados.ObjectNotFound(f"error opening pool {ioctx_name!r}", 2)
         return FakePoolHandle(self, ioctx_name)
+
+    def list_pools(self) -> list[str]:
+        assert self.connected, "pools over no connection"
+        return [name for name in self.cluster.images if "/" not in name]
 
     def pool_exists(self, pool_name: str) -> bool:
         self._check_pool_name(pool_name)
@@ -654,7 +686,11 @@ class FakeSnapshot:
 class FakeImage:
     """An image that keeps its content."""
 
+    _given = itertools.count(1)
+
     def __init__(self, size: int = 0, content: bytes = b"") -> None:
+        #: Ceph's own name for it, which stays when it is renamed or in the trash.
+        self.id = f"{next(self._given):04x}"
         self.data = bytearray(content.ljust(size, b"\0"))
         self.order = 22
         #: What Ceph gives a new image, all but striping, a data pool and a journal.
@@ -676,6 +712,18 @@ class FakeImage:
         self.flushed = True
         #: What opening it fails with.
         self.broken: Exception | None = None
+
+
+@dataclasses.dataclass
+class FakeTrashed:
+    """An image in the trash; moments are seconds of the epoch."""
+
+    name: str
+    #: None where its removal was begun and did not end.
+    image: FakeImage | None
+    removed: int
+    until: int
+    source: str = "USER"
 
 
 class FakePoolHandle:
@@ -768,8 +816,52 @@ class FakeRbd:
         # It takes the lock from whoever has it, and moves snapshots, too.
         if images[name].watchers:
             raise rbd.ImageBusy("error moving image to trash", 16)
-        trash = ioctx._connection.cluster.trash.setdefault(ioctx._name, {})
-        trash[name] = (delay, images.pop(name))
+        image = images.pop(name)
+        now = ioctx._connection.cluster.now
+        _trash(ioctx)[image.id] = FakeTrashed(name, image, now, now + delay)
+
+    def trash_list(self, ioctx: FakePoolHandle) -> Iterator[dict[str, Any]]:
+        _images(ioctx, "trash_list")
+        for image_id, one in sorted(_trash(ioctx).items()):
+            yield {
+                "id": image_id,
+                "name": one.name,
+                "source": one.source,
+                "deletion_time": _naive(one.removed),
+                "deferment_end_time": _naive(one.until),
+            }
+
+    def trash_restore(self, ioctx: FakePoolHandle, image_id: str, name: str) -> None:
+        images = _images(ioctx, "trash_restore")
+        assert isinstance(name, str), name
+        found = _trashed(ioctx, image_id, "error restoring image from trash")
+        if found.source not in ("USER", "MIRRORING"):
+            raise rbd.InvalidArgument("error restoring image from trash", 22)
+        name = name or found.name
+        if name in images:
+            raise rbd.ImageExists("error restoring image from trash", 17)
+        assert found.image is not None, "no test knows what becomes of half an image"
+        images[name] = found.image
+        del _trash(ioctx)[image_id]
+
+    def trash_remove(
+        self,
+        ioctx: FakePoolHandle,
+        image_id: str,
+        force: bool = False,
+        on_progress: Any = None,
+    ) -> None:
+        _images(ioctx, "trash_remove")
+        assert isinstance(force, bool), force
+        said = "error deleting image from trash"
+        found = _trashed(ioctx, image_id, said)
+        if ioctx._connection.cluster.now < found.until and not force:
+            raise rbd.PermissionError(said, 1)
+        if found.image and found.image.snapshots:
+            raise rbd.ImageHasSnapshots(said, 39)
+        if found.image and found.image.watchers:
+            raise rbd.ImageBusy(said, 16)
+        del _trash(ioctx)[image_id]
 
     def list(self, ioctx: FakePoolHandle) -> list[str]:
         return sorted(_images(ioctx, "list"))
@@ -792,12 +884,22 @@ class FakeOpenImage:
         name: str | None = None,
         snapshot: str | None = None,
         read_only: bool = False,
+        image_id: str | None = None,
     ) -> None:
         images = _images(ioctx, "open")
         assert snapshot is None, "no test knows how a snapshot is opened"
-        if name not in images:
-            raise rbd.ImageNotFound(f"error opening image {name!r}", 2)
-        image = images[name]
+        if (name is None) == (image_id is None):
+            raise rbd.InvalidArgument("only one of name and id can be specified", 22)
+        image: FakeImage | None
+        if image_id is not None:
+            # Those in the trash have no other name.
+            trashed = [one.image for one in _trash(ioctx).values() if one.image]
+            by_id = {one.id: one for one in [*images.values(), *trashed]}
+            image = by_id.get(image_id)
+        else:
+            image = images.get(str(name))
+        if image is None:
+            raise rbd.ImageNotFound(f"error opening image {name or image_id!r}", 2)
         if image.broken:
             raise image.broken
         self._ioctx = ioctx
@@ -934,6 +1036,22 @@ def _images(ioctx: FakePoolHandle, function: str) -> dict[str, FakeImage]:
     if function in cluster.failures:
         raise cluster.failures[function]
     return cluster.images.get(ioctx._name, {})
+
+
+def _trash(ioctx: FakePoolHandle) -> dict[str, FakeTrashed]:
+    return ioctx._connection.cluster.trash.setdefault(ioctx._name, {})
+
+
+def _trashed(ioctx: FakePoolHandle, image_id: str, said: str) -> FakeTrashed:
+    assert isinstance(image_id, str), image_id
+    if image_id not in _trash(ioctx):
+        raise rbd.ImageNotFound(said, 2)
+    return _trash(ioctx)[image_id]
+
+
+def _naive(moment: int) -> datetime.datetime:
+    """Return a moment as the binding gives it: in UTC, which it does not say."""
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).replace(tzinfo=None)
 
 
 class FakeMappers:

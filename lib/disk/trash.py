@@ -19,7 +19,7 @@ _LONGEST = 300
 
 def content(place: Place) -> tuple[TrashedImage, ...]:
     """Return the images that users put into the trash, the oldest first."""
-    with image.within(place, "list the trash of") as pool:
+    with image.within(place, f"list the trash of {place}") as pool:
         found = []
         for entry in rbd.RBD().trash_list(pool):
             # Others are Ceph's own, for example of a migration that goes on.
@@ -51,7 +51,7 @@ def content(place: Place) -> tuple[TrashedImage, ...]:
 
 def restore(place: Place, image_id: str, name: str) -> None:
     """Bring an image back under a name that no other image has."""
-    with image.within(place, f"restore {name} in") as pool:
+    with image.within(place, f"restore {name} in {place}") as pool:
         try:
             rbd.RBD().trash_restore(pool, image_id, name)
         except rbd.ImageNotFound:
@@ -71,7 +71,7 @@ def purge(place: Place, image_ids: Iterable[str], force: bool) -> tuple[str, ...
     """
     gone = []
     end = time.monotonic() + _LONGEST
-    with image.within(place, "purge the trash of") as pool:
+    with image.within(place, f"purge the trash of {place}") as pool:
         for image_id in image_ids:
             if time.monotonic() > end:
                 break

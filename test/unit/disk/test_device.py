@@ -295,8 +295,8 @@ def test_a_mapped_disk_is_unmapped_before_it_is_removed(mapped, images, ganeti):
 def test_the_trash_keeps_the_image_for_the_grace(there, disk_of, ganeti, grace, trash):
     bdev.FindDevice(disk_of(**{"trash-grace": grace}), []).Remove()
     kept = {
-        pool: {name: seconds for name, (seconds, _) in names.items()}
-        for pool, names in ganeti.storage.trash.items()
+        pool: {one.name: one.until - one.removed for one in trashed.values()}
+        for pool, trashed in ganeti.storage.trash.items()
     }
     assert kept == trash
 

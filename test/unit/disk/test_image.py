@@ -442,7 +442,9 @@ def test_who_has_it_open_is_said_before_what_hangs_on_it(web):
 def test_with_a_grace_an_image_goes_to_the_trash_for_so_long(storage, web, images):
     image.remove(WEB, 3600)
     assert images == {}
-    assert storage.trash == {"vms": {"web": (3600, web)}}
+    (kept,) = storage.trash["vms"].values()
+    assert (kept.name, kept.image) == ("web", web)
+    assert kept.until - kept.removed == 3600
 
 
 def test_without_a_grace_nothing_goes_to_the_trash(storage, web, images):

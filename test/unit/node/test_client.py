@@ -1,0 +1,175 @@
+"""The user that opens disks: made once, may use what it was given, key never told."""
+
+import errno
+
+import fakes
+import pytest
+
+from ganeti_ceph.errors import CephError
+from ganeti_ceph.node import client, files
+from ganeti_ceph.rpc import Grant
+from ganeti_ceph.steps import MakeClient
+
+STEP = MakeClient("ganeti", "vms")
+ENTITY = "client.ganeti"
+KEY = "key-of-client.ganeti=="
+
+
+@pytest.fixture
+def keyring(tree, monkeypatch):
+    """The file that Ceph's programs find the user's key in."""
+    path = tree.root / "etc/ceph/ceph.client.ganeti.keyring"
+    monkeypatch.setattr(files, "keyring", {"ganeti": path}.__getitem__)
+    return path
+
+
+@pytest.fixture
+def pools(storage):
+    """The pools of the storage cluster."""
+    storage.images.update({"vms": {}, "ssd": {}, "hdd": {}})
+    return storage.images
+
+
+@pytest.fixture
+def known(storage):
+    """Let the user be known, and say what it may do."""
+
+    def known(*caps):
+        storage.keys[ENTITY] = (KEY, caps)
+
+    return known
+
+
+def caps(storage):
+    """Return what the user may do."""
+    return storage.keys[ENTITY][1]
+
+
+def prefixes(storage):
+    return [prefix for prefix, _ in storage.commands]
+
+
+# Making
+
+
+def test_a_user_that_is_not_there_is_made_for_the_pool_and_nothing_else(
+    keyring, storage
+):
+    client.make(STEP)
+    assert caps(storage) == ("mon", "profile rbd", "osd", "profile rbd pool=vms")
+    assert prefixes(storage) == ["auth get", "auth get-or-create"]
+
+
+def test_the_keyring_holds_the_key_and_only_root_reads_it(keyring, storage, tree):
+    client.make(STEP)
+    assert keyring.read_text() == f"[{ENTITY}]\n\tkey = {KEY}\n"
+    assert keyring.stat().st_mode & 0o777 == 0o600
+    assert tree.owner(keyring) == (0, 0)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_key_is_not_told(keyring, storage, known, before):
+    if before:
+        known(*client.capabilities(["vms"]))
+    assert client.make(STEP) == f"wrote {keyring}"
+
+
+def test_a_user_that_may_already_is_left_as_it_is(keyring, storage, known):
+    known(*client.capabilities(["vms", "ssd"]))
+    client.make(STEP)
+    assert prefixes(storage) == ["auth get"]
+    assert KEY in keyring.read_text()
+
+
+def test_a_user_of_other_pools_keeps_them(keyring, storage, known):
+    known("mon", "profile rbd", "osd", "profile rbd pool=ssd, profile rbd pool=x-1.y_Z")
+    client.make(STEP)
+    assert caps(storage) == tuple(client.capabilities(["ssd", "vms", "x-1.y_Z"]))
+    assert storage.keys[ENTITY][0] == KEY
+
+
+def test_a_user_that_may_nothing_yet_learns_it(keyring, storage, known):
+    known()
+    client.make(STEP)
+    assert caps(storage) == tuple(client.capabilities(["vms"]))
+
+
+def test_twice_is_as_good_as_once(keyring, storage):
+    client.make(STEP)
+    before = keyring.read_text(), dict(storage.keys)
+    client.make(STEP)
+    assert (keyring.read_text(), storage.keys) == before
+
+
+@pytest.mark.parametrize("command", ["auth get", "auth get-or-create", "auth caps"])
+def test_a_refusal_is_said_without_the_key_and_nothing_is_written(
+    keyring, storage, known, monkeypatch, command
+):
+    if command == "auth caps":
+        known(*client.capabilities(["ssd"]))
+
+    def refuse(**_):
+        raise fakes.Refused(errno.EACCES, "access denied")
+
+    name = "_" + command.replace(" ", "_").replace("-", "_")
+    monkeypatch.setattr(storage, name, refuse)
+    with pytest.raises(CephError) as caught:
+        client.make(STEP)
+    assert caught.value.errno == errno.EACCES
+    assert str(caught.value) == f"'ceph {command}' failed: access denied"
+    assert not keyring.exists()
+
+
+def test_without_a_cluster_nothing_is_written(keyring, storage):
+    storage.reachable = False
+    with pytest.raises(CephError, match="cannot connect"):
+        client.make(STEP)
+    assert not keyring.exists()
+
+
+# Granting
+
+
+def test_further_pools_are_granted_beside_the_old_ones(storage, pools, known):
+    known(*client.capabilities(["vms"]))
+    client.grant(Grant("ganeti", ("ssd", "hdd")))
+    assert caps(storage) == tuple(client.capabilities(["hdd", "ssd", "vms"]))
+
+
+def test_one_pool_of_two_is_new(storage, pools, known):
+    known(*client.capabilities(["vms"]))
+    client.grant(Grant("ganeti", ("vms", "ssd")))
+    assert caps(storage) == tuple(client.capabilities(["ssd", "vms"]))
+
+
+def test_what_is_granted_is_not_granted_again(storage, pools, known):
+    known(*client.capabilities(["vms", "ssd"]))
+    client.grant(Grant("ganeti", ("ssd",)))
+    assert prefixes(storage) == ["auth get"]
+
+
+def test_a_user_that_is_not_there_is_made_for_what_is_granted(storage, pools):
+    client.grant(Grant("ganeti", ("ssd", "hdd")))
+    assert caps(storage) == tuple(client.capabilities(["hdd", "ssd"]))
+
+
+@pytest.mark.parametrize("asked", [("lost",), ("vms", "lost")])
+def test_a_pool_that_is_missing_is_named_and_nothing_is_granted(storage, pools, asked):
+    with pytest.raises(CephError) as caught:
+        client.grant(Grant("ganeti", asked))
+    assert caught.value.errno == errno.ENOENT
+    assert "no pool lost; create it ('ceph osd pool create lost'," in str(caught.value)
+    assert storage.commands == []
+
+
+def test_granting_needs_no_keyring_of_the_user(keyring, storage, pools):
+    client.grant(Grant("ganeti", ("ssd",)))
+    assert not keyring.exists()
+
+
+# What it may
+
+
+@pytest.mark.parametrize("pools", [["b", "a"], ["a", "b"], ["a", "b", "a"]])
+def test_what_it_may_is_the_same_whoever_asks(pools):
+    assert client.capabilities(iter(pools)) == client.capabilities(["a", "b"])

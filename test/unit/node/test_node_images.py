@@ -1,0 +1,208 @@
+"""An instance's images on its node: looked at, mapped, and those in the trash."""
+
+import json
+
+import fakes
+import pytest
+from fakes import FakeImage, FakeTrashed
+from ganeti import errors
+from ganeti.hypervisor import hv_kvm
+
+from ganeti_ceph.disk import image, mappers
+from ganeti_ceph.disk.options import Mapper
+from ganeti_ceph.disk.uri import Place, Volume
+from ganeti_ceph.errors import CephError, ExecError
+from ganeti_ceph.node import images
+from ganeti_ceph.rpc import LookAtDisks, LookInTrash, MapImages
+
+WEB0, WEB1 = Volume("vms", "web0"), Volume("vms", "web1")
+ASKED = LookAtDisks("web", (("uuid-0", WEB0), ("uuid-1", WEB1)))
+
+
+class Kvm:
+    """Ganeti's KVM hypervisor, and what it keeps with a running instance."""
+
+    def __init__(self):
+        self.alive = False
+        #: (disk's UUID, URI) of each disk that QEMU was started with.
+        self.disks = []
+        #: What takes the place of that.
+        self.text = None
+
+    def __call__(self):
+        return self
+
+    def _InstancePidAlive(self, name):
+        assert name == "web"
+        return ("/run/pid", 4711 if self.alive else 0, self.alive)
+
+    def _ReadKVMRuntime(self, name):
+        assert name == "web"
+        if isinstance(self.text, Exception):
+            raise self.text
+        if self.text is not None:
+            return self.text
+        disks = [({"uuid": uuid}, "/link", uri) for uuid, uri in self.disks]
+        return json.dumps([["qemu"], [], {}, disks])
+
+
+@pytest.fixture
+def kvm(monkeypatch):
+    kvm = Kvm()
+    monkeypatch.setattr(hv_kvm, "KVMHypervisor", kvm)
+    return kvm
+
+
+@pytest.fixture
+def there(storage, monkeypatch):
+    """The images of an instance's disks."""
+    monkeypatch.setattr(image.rbd, "RBD", fakes.FakeRbd)
+    monkeypatch.setattr(image.rbd, "Image", fakes.FakeOpenImage)
+    storage.images["vms"] = {"web0": FakeImage(5), "web1": FakeImage(7)}
+    return storage.images["vms"]
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    """What maps images on the node."""
+    mapped = fakes.FakeMappers()
+    mapped.replace(mappers, monkeypatch.setattr)
+    return mapped
+
+
+# Looking
+
+
+def test_each_disk_is_told_in_the_order_of_asking(kvm, there, mapped):
+    mapped.devices[WEB1] = "/dev/zero"
+    first, second = images.look(ASKED).disks
+    assert (first.image.size, second.image.size) == (5, 7)
+    assert (first.device, second.device) == (None, "/dev/zero")
+    assert (first.error, second.error) == (None, None)
+
+
+def test_all_disks_are_looked_at_over_one_connection(kvm, there, mapped, storage):
+    images.look(ASKED)
+    assert storage.connections == 1
+
+
+def test_no_image_is_no_failure(kvm, there, mapped):
+    del there["web0"]
+    first, second = images.look(ASKED).disks
+    assert (first.image, first.error) == (None, None)
+    assert second.image.size == 7
+
+
+def test_one_image_that_fails_hides_no_other(kvm, there, mapped):
+    asked = LookAtDisks("web", (("a", Volume("lost", "x")), ("b", WEB0)))
+    first, second = images.look(asked).disks
+    assert first.image is None
+    assert "no pool lost" in first.error
+    assert second.image.size == 5
+
+
+def test_a_device_is_told_even_while_the_cluster_is_silent(kvm, there, mapped, storage):
+    storage.reachable = False
+    mapped.devices[WEB0] = "/dev/null"
+    first, _ = images.look(ASKED).disks
+    assert first.device == "/dev/null"
+    assert "cannot connect" in first.error
+
+
+def test_an_instance_that_does_not_run_has_no_access(kvm, there, mapped):
+    kvm.disks = [("uuid-0", "rbd:vms/web0")]
+    assert {one.userspace for one in images.look(ASKED).disks} == {None}
+
+
+def test_who_opened_each_disk_of_a_running_instance_is_told(kvm, there, mapped):
+    kvm.alive = True
+    kvm.disks = [("uuid-1", None), ("uuid-0", "rbd:vms/web0")]
+    assert [one.userspace for one in images.look(ASKED).disks] == [True, False]
+
+
+def test_a_disk_that_qemu_was_not_started_with_has_no_access(kvm, there, mapped):
+    kvm.alive = True
+    kvm.disks = [("uuid-0", None)]
+    assert [one.userspace for one in images.look(ASKED).disks] == [False, None]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        errors.HypervisorError("Failed to load KVM runtime file"),
+        "",
+        "[]",
+        "3",
+        '[["qemu"], [], {}, [[{}, "/link", null]]]',
+        '[["qemu"], [], {}, [[{"uuid": "uuid-0"}, "/link"]]]',
+    ],
+)
+def test_what_ganeti_keeps_and_we_cannot_read_is_no_failure(kvm, there, mapped, text):
+    kvm.alive, kvm.text = True, text
+    assert [one.userspace for one in images.look(ASKED).disks] == [None, None]
+
+
+# Mapping
+
+
+def test_images_are_mapped_in_the_order_of_asking(there, mapped, storage):
+    there["web1"].features = 1
+    asked = MapImages(((WEB1, Mapper.FUSE), (WEB0, Mapper.AUTO)))
+    assert images.map_all(asked).paths == ("/dev/null", "/dev/zero")
+    assert mapped.devices == {WEB1: "/dev/null", WEB0: "/dev/zero"}
+    (_, mapper, features), (_, other, _) = mapped.asked
+    assert (mapper, features, other) == (Mapper.FUSE, ("layering",), Mapper.AUTO)
+    assert storage.connections == 1
+
+
+def test_what_is_mapped_already_is_no_failure(there, mapped):
+    mapped.devices[WEB0] = "/dev/full"
+    assert images.map_all(MapImages(((WEB0, Mapper.AUTO),))).paths == ("/dev/full",)
+
+
+def test_what_was_made_stays_if_another_fails(there, mapped):
+    del there["web1"]
+    asked = MapImages(((WEB0, Mapper.AUTO), (WEB1, Mapper.AUTO)))
+    with pytest.raises(CephError, match="vms/web1"):
+        images.map_all(asked)
+    assert mapped.devices == {WEB0: "/dev/null"}
+
+
+def test_a_mapper_that_fails_says_why(there, mapped):
+    mapped.failing = "no mapper works on this node"
+    with pytest.raises(ExecError, match="no mapper works on this node"):
+        images.map_all(MapImages(((WEB0, Mapper.AUTO),)))
+
+
+# The trash
+
+
+def trashed(storage, place, name):
+    """Put an image into the trash of a place."""
+    one = FakeTrashed(name, FakeImage(9), storage.now, storage.now)
+    storage.trash.setdefault(place, {})[one.image.id] = one
+    return one
+
+
+def test_the_trash_of_all_places_is_told(there, storage):
+    storage.images["ssd"] = {}
+    trashed(storage, "vms", "a")
+    trashed(storage, "ssd", "b")
+    found = images.in_trash(LookInTrash((Place("ssd"), Place("vms"))))
+    assert sorted((str(one.place), one.name) for one in found.images) == [
+        ("ssd", "b"),
+        ("vms", "a"),
+    ]
+    assert found.errors == ()
+
+
+def test_a_place_that_cannot_be_seen_is_named_and_hides_no_other(there, storage):
+    trashed(storage, "vms", "a")
+    found = images.in_trash(LookInTrash((Place("lost"), Place("vms"))))
+    assert [one.name for one in found.images] == ["a"]
+    (error,) = found.errors
+    assert error.startswith("lost: the storage cluster has no pool lost;")
+
+
+def test_nowhere_is_nothing_in_the_trash(storage):
+    assert images.in_trash(LookInTrash(())) == images.Trash((), ())
