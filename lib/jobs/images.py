@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ganeti import constants
+from ganeti import constants, locking
 
 from ganeti_ceph import rpc, state, wire
 from ganeti_ceph.disk import options
@@ -138,6 +138,19 @@ def verify_disks(
             if disk.node == uuid and disk.volume in gone:
                 missing.setdefault(disk.instance, []).append([uuid, str(disk.volume)])
     return node_errors, offline, missing
+
+
+def lock_one_by_one(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Let ``gnt-cluster repair-disk-sizes INSTANCE`` lock the instance's node.
+
+    Ganeti asks for the node that belongs to the instances it holds, but would ask for
+    both kinds of locks together, when it holds none yet, and then stumble over it.
+    """
+    result = wrapped(*args, **kwargs)
+    instance.dont_collate_locks[locking.LEVEL_NODE_RES] = True
+    return result
 
 
 # What is asked

@@ -343,6 +343,14 @@ JOINS: tuple[Join, ...] = (
         "gnt-cluster verify-disks reports missing images",
     ),
     Join(
+        "ganeti.cmdlib.cluster",
+        "LUClusterRepairDiskSizes.ExpandNames",
+        Kind.WRAP,
+        ("self",),
+        "ganeti_ceph.jobs.images:lock_one_by_one",
+        "gnt-cluster repair-disk-sizes takes names of instances",
+    ),
+    Join(
         "ganeti.storage.bdev",
         "DEV_MAP",
         Kind.EXTEND,
@@ -467,6 +475,15 @@ JOINS: tuple[Join, ...] = (
         ("self, *args, **kwargs",),
         "ganeti_ceph.disk.limits:start",
         "QEMU starts with the I/O limits of the disks",
+    ),
+    Join(
+        "ganeti.hypervisor.hv_kvm",
+        "KVMHypervisor._GenerateKVMBlockDevicesOptions",
+        Kind.WRAP,
+        ("self, up_hvp, kvm_disks, kvmhelp, devlist",),
+        "ganeti_ceph.disk.limits:name_drives",
+        "the I/O of IDE disks is limited",
+        ("3.0",),
     ),
     Join(
         "ganeti.cmdlib.instance_storage",

@@ -4,7 +4,7 @@ import types
 
 import pytest
 from fakes import FSID, FakeConfig, FakeRpc, make_nodes
-from ganeti import constants, objects
+from ganeti import constants, locking, objects
 from ganeti.cmdlib.cluster.verify import LUClusterVerifyGroup
 
 from ganeti_ceph import rpc, wire
@@ -510,6 +510,16 @@ def test_what_was_not_looked_at_is_an_error_of_the_node(config, nodes, verify_di
         NODES[1].uuid: "it is silent",
     }
     assert missing == {}
+
+
+def test_repairing_sizes_locks_nodes_once_the_instances_are_locked():
+    unit = types.SimpleNamespace(
+        dont_collate_locks=dict.fromkeys(locking.LEVELS, False)
+    )
+    assert images.lock_one_by_one(lambda: "theirs", unit, (), {}) == "theirs"
+    assert [level for level, alone in unit.dont_collate_locks.items() if alone] == [
+        locking.LEVEL_NODE_RES
+    ]
 
 
 def test_the_call_outlasts_what_a_node_may_wait_for():
