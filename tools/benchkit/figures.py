@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 _TITLE = 62
 _NUMBER = 9
+# Ratios below it show more digits.
+_SMALL = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,14 @@ class Table:
         for way, values in self.rows.items():
             lines.append(_figures(f"  {way}", values, self.digits))
             lines += [
-                _figures(f"    ratio to {other}", ratios(values, self.rows[other]), 2)
+                _ratio(f"    ratio to {other}", ratios(values, self.rows[other]))
                 for other in self.against.get(way, ())
             ]
         return "\n".join(lines)
+
+
+def _ratio(title: str, values: Sequence[float]) -> str:
+    return _figures(title, values, 4 if statistics.median(values) < _SMALL else 2)
 
 
 def _figures(title: str, values: Sequence[float], digits: int) -> str:

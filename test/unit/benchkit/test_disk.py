@@ -164,6 +164,14 @@ def test_a_table_shows_each_way_and_below_it_its_ratios():
     ]
 
 
+def test_a_small_ratio_is_not_shown_as_nothing():
+    table = Table("verify", "s", 1)
+    table.add("ours", 0.2)
+    table.add("theirs", 500.0)
+    table.compare("ours", "theirs")
+    assert "0.0004" in table.text()
+
+
 def test_the_columns_of_a_table_stand_below_each_other():
     table = Table("x", "requests/s")
     table.add("a way with a name of some length", 12345.0)
