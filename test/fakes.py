@@ -1307,6 +1307,21 @@ class FakeConfig:
     def GetInstanceDiskTemplate(self, inst_uuid: str) -> Any:
         return ganeti_utils.GetDiskTemplate(self.GetInstanceDisks(inst_uuid))
 
+    def GetClusterName(self) -> str:
+        return str(self.GetClusterInfo().cluster_name)
+
+    def GetInstanceInfo(self, inst_uuid: str) -> Any:
+        return self._get(inst_uuid)
+
+    def GetInstanceInfoByName(self, inst_name: str) -> Any:
+        for guest in self.GetAllInstancesInfo().values():
+            if guest.name == inst_name:
+                return guest
+        return None
+
+    def GetGroupDiskParams(self, group: Any) -> Any:
+        return self.GetClusterInfo().SimpleFillDP(group.diskparams)
+
     def GetInstanceDiskParams(self, instance: Any) -> Any:
         group = self.GetNodeGroup(self.GetNodeInfo(instance.primary_node).group)
         return self.GetClusterInfo().SimpleFillDP(group.diskparams)

@@ -1,5 +1,6 @@
 """What ``gnt-instance info`` tells of rbd disks beyond what Ganeti knows."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -109,7 +110,10 @@ def _ask(unit: Any, guest: Any) -> dict[str, DiskFacts | str]:
     defaults = unit.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
     asked = []
     for disk in unit.cfg.GetInstanceDisks(guest.uuid):
-        if disk.dev_type == constants.DT_RBD:
+        if disk.dev_type != constants.DT_RBD:
+            continue
+        # Wrong parameters are told with the disk that has them.
+        with contextlib.suppress(UsageError):
             read = options.read({**defaults, **disk.params})
             asked.append((disk.uuid, options.volume(disk.logical_id[1], read)))
     sent = wire.encode(LookAtDisks(guest.name, tuple(asked)))
