@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ganeti import backend, constants, pathutils
+from ganeti import backend, constants, errors, pathutils
 
 from ganeti_ceph.disk import image, mappers, options, uri
 from ganeti_ceph.disk.device import is_userspace, volume_of
@@ -93,7 +93,7 @@ def _map(disks: Iterable[Any]) -> list[Volume]:
                     mapper = options.read(disk.params).mapper
                     mappers.map(volume, mapper, image.features(volume))
                     made.append(volume)
-    except Error as err:
+    except (Error, errors.BlockDeviceError) as err:
         _unmap_all(made)
         raise backend.RPCFail(
             f"cannot make a block device for the OS scripts: {err}"
