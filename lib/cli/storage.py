@@ -102,7 +102,7 @@ def _print_trash(opts: Any, found: list[Any]) -> None:
             str(one.place),
             one.id,
             one.name,
-            None if one.size is None else one.size // 2**20,
+            "-" if one.size is None else one.size // 2**20,
             one.owner or "-",
             utils.FormatTime(one.removed),
             utils.FormatTime(one.until),
