@@ -1,0 +1,210 @@
+"""Exports: an rbd disk's parameters are kept, and come back with an import."""
+
+import types
+
+import pytest
+from ganeti import constants, impexpd, objects, pathutils
+
+from ganeti_ceph.disk import export
+
+INI = """[export]
+version = 0
+
+[instance]
+name = web
+disk0_size = 8
+disk1_size = 9
+tags = 100% mine
+
+[os]
+Pass_Word = 5%(x)s
+"""
+RBD, PLAIN = constants.DT_RBD, constants.DT_PLAIN
+
+
+@pytest.fixture
+def ini(tmp_path, monkeypatch):
+    """What Ganeti has written of an export, for root only."""
+    monkeypatch.setattr(pathutils, "EXPORT_DIR", str(tmp_path))
+    path = tmp_path / "web" / constants.EXPORT_CONF_FILE
+    path.parent.mkdir()
+    path.write_text(INI)
+    path.chmod(0o600)
+    return path
+
+
+def finalize(disks):
+    called = []
+
+    def stock(guest, disks):
+        called.append((guest.name, disks))
+        return "as Ganeti says"
+
+    guest = types.SimpleNamespace(name="web")
+    assert export.finalize(stock, None, (guest, disks), {}) == "as Ganeti says"
+    assert called == [("web", disks)]
+
+
+def read(ini):
+    """Return what Ganeti's own reader finds."""
+    return objects.SerializableConfigParser.Loads(ini.read_text())
+
+
+class Unit:
+    """Ganeti's unit that imports an instance."""
+
+    def __init__(self, template=RBD, disks=()):
+        self.op = types.SimpleNamespace(disk_template=template, disks=list(disks))
+
+    def read(self, config):
+        """Return the disks; Ganeti takes theirs from the export if none are given."""
+
+        def stock(config):
+            if not self.op.disks:
+                self.op.disks = [
+                    {"size": int(config.get("instance", f"disk{index}_size"))}
+                    for index in range(2)
+                ]
+            return "as Ganeti says"
+
+        assert export.read_params(stock, self, (config,), {}) == "as Ganeti says"
+        return self.op.disks
+
+
+# Exporting
+
+
+def test_an_export_keeps_the_parameters_of_rbd_disks(ini, disk_of):
+    params = {"ceph-conf": "/etc/ceph/Far.conf", "user-id": "Joe", "iops": "500"}
+    finalize([disk_of(**params), disk_of("kernelspace", **{"data-pool": "EC"})])
+    config = read(ini)
+    assert dict(config.items("instance", raw=True)) == {
+        "name": "web",
+        "disk0_size": "8",
+        "disk1_size": "9",
+        "tags": "100% mine",
+        "disk0_rbd_pool": "vms",
+        "disk0_rbd_ceph-conf": "/etc/ceph/Far.conf",
+        "disk0_rbd_user-id": "Joe",
+        "disk0_rbd_iops": "500",
+        "disk1_rbd_pool": "vms",
+        "disk1_rbd_data-pool": "EC",
+    }
+
+
+def test_what_ganeti_wrote_stays(ini, disk_of):
+    finalize([disk_of()])
+    assert read(ini).get("os", "Pass_Word", raw=True) == "5%(x)s"
+    assert read(ini).get("export", "version") == "0"
+    assert ini.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disk_that_could_not_be_exported_is_skipped(ini, disk_of):
+    finalize([False, disk_of()])
+    names = read(ini).options("instance")
+    assert "disk1_rbd_pool" in names
+    assert not [name for name in names if name.startswith("disk0_rbd")]
+
+
+@pytest.mark.parametrize("template", [PLAIN, constants.DT_GLUSTER, constants.DT_EXT])
+def test_an_export_without_rbd_disks_is_ganeti_s(ini, disk_of, template):
+    finalize([disk_of(None, template), False])
+    assert ini.read_text() == INI
+
+
+def test_an_export_that_failed_is_ganeti_s(ini):
+    def stock(guest, disks):
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        export.finalize(stock, None, (types.SimpleNamespace(name="web"), []), {})
+    assert ini.read_text() == INI
+
+
+# Importing
+
+
+def test_the_disks_of_an_import_have_the_parameters_that_they_had(ini, disk_of):
+    params = {"ceph-conf": "/etc/ceph/Far.conf", "namespace": "", "iops": "500"}
+    finalize([disk_of(**params), disk_of("kernelspace", pool="SSD")])
+    assert Unit().read(read(ini)) == [
+        {"size": 8, "pool": "vms", **params},
+        {"size": 9, "pool": "SSD"},
+    ]
+
+
+def test_an_export_of_stock_ganeti_is_imported_as_ever(ini):
+    assert Unit().read(read(ini)) == [{"size": 8}, {"size": 9}]
+
+
+def test_what_the_import_says_of_its_disks_is_all_that_counts(ini, disk_of):
+    finalize([disk_of(iops="500")])
+    given = {"size": 3, "pool": "hdd"}
+    assert Unit(disks=[dict(given)]).read(read(ini)) == [given]
+
+
+@pytest.mark.parametrize("template", [PLAIN, None])
+def test_as_another_template_they_have_none(ini, disk_of, template):
+    finalize([disk_of(iops="500")])
+    assert Unit(template).read(read(ini)) == [{"size": 8}, {"size": 9}]
+
+
+# Arriving
+
+
+def certificate(cert, command):
+    builder = types.SimpleNamespace(_opts=types.SimpleNamespace(cert=cert))
+    return export.name_certificate(lambda: command, builder, (), {})
+
+
+def test_ganeti_s_own_certificate_is_expected_by_its_own_name():
+    command = [
+        "socat",
+        "stdin",
+        "OPENSSL:192.0.2.1:99,retry=3,openssl-commonname=node1,verify=1",
+    ]
+    assert certificate(pathutils.NODED_CERT_FILE, command) == [
+        "socat",
+        "stdin",
+        "OPENSSL:192.0.2.1:99,retry=3,"
+        f"openssl-commonname={constants.X509_CERT_CN},verify=1",
+    ]
+
+
+def test_the_certificate_of_a_move_between_clusters_is_expected_as_ever():
+    command = ["socat", "OPENSSL:192.0.2.1:99,openssl-commonname=node1"]
+    assert certificate("/run/other.pem", command) is command
+
+
+def test_a_command_that_expects_no_name_stays():
+    command = ["socat", "OPENSSL-LISTEN:0,cert=/x/openssl-commonname", "stdout"]
+    assert certificate(pathutils.NODED_CERT_FILE, list(command)) == command
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        (constants.IEM_IMPORT, []),
+        (constants.IEM_EXPORT, [f"openssl-commonname={constants.X509_CERT_CN}"]),
+    ],
+)
+def test_the_name_in_ganeti_s_own_command_is_found(mode, names, monkeypatch):
+    monkeypatch.setattr(impexpd.CommandBuilder, "_SOCAT_VERSION", (1, 8))
+    options = {
+        "key": pathutils.NODED_CERT_FILE,
+        "cert": pathutils.NODED_CERT_FILE,
+        "ca": "/run/ca",
+        "host": "node7.example",
+        "port": 99,
+        "connect_timeout": 5,
+        "connect_retries": 3,
+        "bind": None,
+        "ipv4": True,
+        "ipv6": False,
+        "magic": None,
+    }
+    builder = impexpd.CommandBuilder(mode, types.SimpleNamespace(**options), 1, 2, 3)
+    command = export.name_certificate(builder._GetSocatCommand, builder, (), {})
+    parts = [part for word in command for part in word.split(",")]
+    assert [one for one in parts if one.startswith("openssl-commonname")] == names
+    assert f"cert={pathutils.NODED_CERT_FILE}" in parts
