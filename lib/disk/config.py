@@ -6,6 +6,7 @@ There our parameters are kept too, beside Ganeti's own ``access`` and ``pool``.
 """
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -124,7 +125,8 @@ def modify_disk(
     # Not before: the module is for the job, and this one for every program.
     from ganeti_ceph.disk import limits, move
 
-    former = disk.Copy()
+    # Ganeti's own copy of a disk has the very parameters that are changed below.
+    former = copy.deepcopy(disk)
     moved = options.moves(changed) and move.copy(unit, disk, changed)
     # Ganeti writes the disk down when it has changed its own parameters.
     disk.params.update(changed)

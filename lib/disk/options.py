@@ -79,7 +79,8 @@ def _name(text: str) -> str:
 
 
 def _name_or_none(text: str) -> str:
-    return _name(text) if text else ""
+    # Ganeti takes no empty values where one is given for a disk.
+    return "" if text in ("", "none") else _name(text)
 
 
 def _path(text: str) -> str:
@@ -170,8 +171,9 @@ class DiskOptions:
         "namespace",
         "",
         _name_or_none,
-        "NAME",
-        "The namespace of the pool that holds the image, which has to exist.",
+        "NAME|none",
+        "The namespace of the pool that holds the image, which has to exist; none is"
+        " the pool's own.",
         kept=True,
         changeable=True,
     )
@@ -179,9 +181,9 @@ class DiskOptions:
         "data-pool",
         "",
         _name_or_none,
-        "NAME",
+        "NAME|none",
         "The pool that holds the image's data, for example an erasure coded one; the"
-        " other pool then holds what describes the image.",
+        " other pool then holds what describes the image; none is the same pool.",
         kept=True,
         changeable=True,
     )

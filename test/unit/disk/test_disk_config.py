@@ -11,7 +11,7 @@ from ganeti import constants, errors, objects, utils
 from ganeti.cmdlib import common, instance_set_params, instance_storage
 
 from ganeti_ceph import state
-from ganeti_ceph.disk import config, limits, options, uri
+from ganeti_ceph.disk import config, limits, move, options, uri
 from ganeti_ceph.errors import ExecError
 
 NAMES = {option.name for option in options.OPTIONS}
@@ -531,6 +531,48 @@ def test_a_change_is_written_down_and_told(modify, told):
     assert stored.params == {"pool": "ssd", "iops": "7"}
     assert stored.mode == "ro"
     assert unit.cfg.updates == ["disk0-of-web"]
+
+
+def test_a_disk_that_moves_is_copied_written_down_and_removed_in_this_order(
+    modify, told, monkeypatch
+):
+    unit = modify(pool="ssd")
+    seen = []
+
+    def note(what):
+        def noted(_, disk, *__):
+            written = unit.cfg.GetInstanceDisks("uuid-of-web")[0].params["pool"]
+            seen.append((what, disk.params["pool"], written, list(unit.cfg.updates)))
+            return True
+
+        return noted
+
+    monkeypatch.setattr(move, "copy", note("copy"))
+    monkeypatch.setattr(move, "remove", note("remove"))
+    unit.modify(pool="hdd")
+    assert seen == [
+        ("copy", "ssd", "ssd", []),
+        # The former image, never the copy.
+        ("remove", "ssd", "hdd", ["disk0-of-web"]),
+    ]
+
+
+def test_a_disk_that_stays_is_not_removed(modify, told, monkeypatch):
+    monkeypatch.setattr(move, "copy", lambda *_: False)
+    monkeypatch.setattr(move, "remove", lambda *_: pytest.fail("it was removed"))
+    modify(pool="ssd").modify(pool="ssd")
+
+
+def test_a_copy_that_fails_changes_nothing(modify, told, monkeypatch):
+    def fail(*_):
+        raise errors.OpExecError("no space")
+
+    monkeypatch.setattr(move, "copy", fail)
+    unit = modify(pool="ssd")
+    with pytest.raises(errors.OpExecError):
+        unit.modify(pool="hdd")
+    assert unit.disk.params == {"pool": "ssd"}
+    assert unit.cfg.updates == []
 
 
 def test_a_disk_of_external_storage_is_changed_by_ganeti(modify):
