@@ -50,11 +50,13 @@ def read_params(
     result = wrapped(*args, **kwargs)
     if given or unit.op.disk_template != constants.DT_RBD:
         return result
+    # The reader's get() takes the text "none" for no value at all.
+    texts = dict(config.items(constants.INISECT_INS, raw=True))
     for index, disk in enumerate(unit.op.disks):
         for option in options.OPTIONS:
             name = _name(index, option.name)
-            if config.has_option(constants.INISECT_INS, name):
-                disk[option.name] = config.get(constants.INISECT_INS, name)
+            if name in texts:
+                disk[option.name] = texts[name]
     return result
 
 

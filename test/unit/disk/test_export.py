@@ -133,6 +133,12 @@ def test_the_disks_of_an_import_have_the_parameters_that_they_had(ini, disk_of):
     ]
 
 
+def test_a_text_that_ganeti_takes_for_no_value_comes_back(ini, disk_of):
+    finalize([disk_of(namespace="none", pool="None")])
+    first, _ = Unit().read(read(ini))
+    assert first == {"size": 8, "namespace": "none", "pool": "None"}
+
+
 def test_an_export_of_stock_ganeti_is_imported_as_ever(ini):
     assert Unit().read(read(ini)) == [{"size": 8}, {"size": 9}]
 
