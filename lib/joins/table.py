@@ -303,6 +303,14 @@ JOINS: tuple[Join, ...] = (
         "disks stay where they are when their nodes change to another group",
     ),
     Join(
+        "ganeti.utils.mlock",
+        "Mlockall",
+        Kind.WRAP,
+        ("_ctypes",),
+        "ganeti_ceph.node.memory:lock",
+        "the node daemon answers as fast as without Ceph's libraries",
+    ),
+    Join(
         "ganeti.mcpu",
         "Processor.DISPATCH_TABLE",
         Kind.EXTEND,
