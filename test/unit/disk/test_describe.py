@@ -6,6 +6,7 @@ import pytest
 import rbd
 from fakes import FakeImage
 from ganeti import backend, constants, ssconf
+from ganeti.storage import bdev
 
 from ganeti_ceph.disk import describe
 
@@ -57,6 +58,15 @@ def test_a_new_image_tells_whose_disk_it_is(daemon, images, disk):
     assert daemon.create(disk) == "as Ganeti says"
     assert images[NAME].metadata == TOLD
     assert len(daemon.called) == 1
+
+
+def test_making_and_describing_share_a_connection(ganeti, disk):
+    def stock(disk, *rest):
+        bdev.Create(disk, [], False)
+
+    describe.create(stock, None, (disk, 8, "web.example", True, "text", False), {})
+    assert ganeti.storage.images["vms"][NAME].metadata == TOLD
+    assert ganeti.storage.connections == 1
 
 
 @pytest.mark.parametrize("access", ["userspace", "kernelspace", None])

@@ -183,7 +183,7 @@ def test_the_certificate_of_a_move_between_clusters_is_expected_as_ever():
 
 
 def test_a_command_that_expects_no_name_stays():
-    command = ["socat", "OPENSSL-LISTEN:0,cert=/x/openssl-commonname", "stdout"]
+    command = ["socat", "OPENSSL-LISTEN:0,cert=/x/openssl-commonname=y", "stdout"]
     assert certificate(pathutils.NODED_CERT_FILE, list(command)) == command
 
 

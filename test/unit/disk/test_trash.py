@@ -5,7 +5,7 @@ import time
 
 import pytest
 import rbd
-from fakes import FakeImage, FakeSnapshot, FakeTrashed
+from fakes import FakeImage, FakeOpenImage, FakeSnapshot, FakeTrashed
 
 from ganeti_ceph.disk import image, trash
 from ganeti_ceph.disk.uri import Place, Volume
@@ -128,12 +128,18 @@ def test_only_the_trash_of_the_place_is_looked_into(storage, put):
     assert (one.id, one.place) == (blue, BLUE)
 
 
-def test_looking_makes_nobody_a_watcher(storage, put):
-    kept = FakeImage(9)
-    put("web", kept)
-    kept.watchers = ["192.0.2.1:0/1"]
+def test_looking_makes_nobody_a_watcher(put, monkeypatch):
+    opened = []
+
+    class Noting(FakeOpenImage):
+        def size(self):
+            opened.append(list(self._image("size").watchers))
+            return super().size()
+
+    monkeypatch.setattr(trash.rbd, "Image", Noting)
+    put()
     trash.content(VMS)
-    assert kept.watchers == ["192.0.2.1:0/1"]
+    assert opened == [[]]
 
 
 def test_an_empty_trash_holds_nothing(storage, images):
