@@ -78,7 +78,8 @@ def purge(place: Place, image_ids: Iterable[str], force: bool) -> tuple[str, ...
             try:
                 rbd.RBD().trash_remove(pool, image_id, force)
             except rbd.ImageNotFound:
-                raise _gone(place, image_id) from None
+                # A node that was asked before did this much and failed then.
+                pass
             except rbd.PermissionError:
                 continue
             gone.append(image_id)
