@@ -119,7 +119,12 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
         return str(self.dev_path)
 
     def Open(self, force: bool = False, exclusive: bool = True) -> None:
-        """Do nothing: who uses the image opens it."""
+        """Map the image in kernelspace access, as the target of a migration needs it.
+
+        Ganeti only opens disks there, as stock devices map when they are made.
+        """
+        if not self.userspace and not self.dev_path:
+            self.Map()
 
     def Close(self) -> None:
         """Do nothing: who uses the image closes it."""
