@@ -2,7 +2,8 @@
 
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from .errors import BenchError
@@ -98,12 +99,16 @@ _LIST = ("gnt-instance", "list", "--no-headers", "-o", "status")
 @contextmanager
 def _instances(lab: Lab) -> Iterator[None]:
     try:
-        for index in range(MANY):
-            lab.master(*_add(lab, index, _TEMPLATES["-t rbd"]))
+        _at_once(lambda index: lab.master(*_add(lab, index, _TEMPLATES["-t rbd"])))
         yield
     finally:
-        for index in range(MANY):
-            lab.run(lab.nodes[0], "gnt-instance", "remove", "-f", _name(index))
+        remove = ("gnt-instance", "remove", "-f", "--shutdown-timeout=0")
+        _at_once(lambda index: lab.run(lab.nodes[0], *remove, _name(index)))
+
+
+def _at_once(act: Callable[[int], object]) -> None:
+    with ThreadPoolExecutor(MANY) as threads:
+        list(threads.map(act, range(MANY)))
 
 
 def _name(index: int) -> str:

@@ -123,6 +123,9 @@ def verify(pool, count, sample):
     ours = time.perf_counter() - begun
     if wrong := [answer for good, answer in answers if not good]:
         sys.exit(f"{len(wrong)} disks are not well: {wrong[0]}")
+    ((well, _),) = backend.BlockdevGetmirrorstatusMulti([disk(pool, "bench.none", 1)])
+    if well:
+        sys.exit("a disk without an image is said to be well")
     mapped, unmapped = [], []
     shown = ("rbd", "showmapped", "--format", "json")
     for name in names[: int(sample)]:
