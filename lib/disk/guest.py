@@ -104,7 +104,8 @@ def driver(
     if not conf_is_there:
         options.pop("conf", None)
     options["server"] = [{"host": host, "port": str(port)} for host, port in known.mons]
-    options["auth-client-required"] = list(known.methods)
+    if known.methods:
+        options["auth-client-required"] = list(known.methods)
     if secret:
         options["key-secret"] = secret
     return options

@@ -45,12 +45,6 @@ def read(user: str, conf: str) -> Login:
         accepted = re.split(r"[\s,;]+", cluster.conf_get("auth_client_required"))
         methods = tuple(one for one in _METHODS if one in accepted)
         key = _key(cluster, f"client.{user}")
-    if key is None and "none" not in methods:
-        raise CephError(
-            f"there is no key of client.{user} on this node; put its keyring to"
-            f" /etc/ceph/ceph.client.{user}.keyring",
-            errno.ENOENT,
-        )
     return Login(tuple(mons(answer["mons"])), methods, key)
 
 

@@ -79,15 +79,16 @@ def hold(pool: str, name: str) -> Json:
         sys.stdin.read()
 
 
-def query(path: str, command: str) -> Json:
+def query(path: str, command: str, arguments: str = "{}") -> Json:
     """Tell what QEMU answers to a command of its machine protocol."""
+    asked = {"execute": command, "arguments": json.loads(arguments)}
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(path)
         stream = connection.makefile("rw")
         answer = json.loads(stream.readline())
-        for one in ("qmp_capabilities", command):
-            stream.write(json.dumps({"execute": one}) + "\n")
+        for one in ({"execute": "qmp_capabilities"}, asked):
+            stream.write(json.dumps(one) + "\n")
             stream.flush()
             answer = json.loads(stream.readline())
             while "return" not in answer:
@@ -99,8 +100,11 @@ def query(path: str, command: str) -> Json:
 
 @contextlib.contextmanager
 def _pool(name: str) -> Iterator[Any]:
+    """Open a pool, or POOL/NAMESPACE."""
+    pool, _, namespace = name.partition("/")
     with rados.Rados(conffile="/etc/ceph/ceph.conf") as cluster:
-        with cluster.open_ioctx(name) as ioctx:
+        with cluster.open_ioctx(pool) as ioctx:
+            ioctx.set_namespace(namespace)
             yield ioctx
 
 

@@ -256,6 +256,11 @@ def test_no_key_is_named_where_there_is_none():
     assert options["auth-client-required"] == ["none"]
 
 
+def test_methods_that_qemu_does_not_know_are_left_to_ceph():
+    options = guest.driver(VOLUME, Login((), (), None), None, True)
+    assert "auth-client-required" not in options
+
+
 DRIVE_ADD = (
     'drive_add dummy file=json:{"driver":"raw",,"file":{"driver":"rbd"}},if=none'
 )

@@ -49,13 +49,6 @@ def test_a_key_may_have_a_file_of_its_own(keyring, storage, tmp_path):
     assert read().key == Secret("a key")
 
 
-def test_a_missing_key_is_one_clear_error(keyring, storage):
-    keyring.unlink()
-    storage.options["auth_client_required"] = "cephx"
-    with pytest.raises(CephError, match=r"no key of client.ganeti .* put its keyring"):
-        read()
-
-
 def test_no_key_is_needed_where_ceph_asks_for_none(keyring, storage):
     keyring.unlink()
     assert read().key is None

@@ -1,0 +1,261 @@
+"""What QEMU gets: disks plugged into guests that are locked in, and I/O limits.
+
+The tests of this file build on each other, in their order.  One guest has it all: its
+QEMU runs in a chroot, as a user of its own and in QEMU's sandbox, and its disks have
+limits.  Node daemons log all that they can while it lives.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from conftest import Result, TestLab
+from guests import Guest, look
+
+NODES = ("node1", "node2", "node3")
+RUN = "/var/run/ganeti/kvm-hypervisor"
+USER, UID = "lab-vm", 880
+POOL_UID = 881
+#: What of it works with a QEMU that puts itself into the background, as Ganeti's does.
+SANDBOX = "-sandbox on,obsolete=deny,resourcecontrol=deny"
+POOL = "My-Pool"
+FAR_CONF = "/etc/ceph/far.conf"
+MIB = 2**20
+
+
+def on_all_nodes(lab: TestLab, line: str) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda node: lab.run(node, line), NODES))
+
+
+def restart_noded(arguments: str) -> str:
+    """Return a line that starts a node daemon anew with arguments."""
+    return (
+        f"sed -i 's/^NODED_ARGS=.*/NODED_ARGS=\"{arguments}\"/' /etc/default/ganeti;"
+        " systemctl restart ganeti-noded 2>/dev/null || systemctl restart ganeti;"
+        " until /usr/lib/ganeti/daemon-util check ganeti-noded; do sleep 0.1; done"
+    )
+
+
+@pytest.fixture(scope="module")
+def ready(lab: TestLab) -> Iterator[TestLab]:
+    """A lab with users for QEMU, talkative node daemons, and another pool."""
+    for name, number in ((USER, UID), ("lab-pool", POOL_UID)):
+        on_all_nodes(lab, f"id -u {name} >&2 || useradd -r -u {number} {name}")
+    on_all_nodes(lab, restart_noded("-d"))
+    lab.run("node1", f"gnt-cluster modify --uid-pool={POOL_UID}")
+    lab.run("node1", f"ceph osd pool create {POOL} 8; rbd pool init {POOL}")
+    caps = f"mon 'profile rbd' osd 'profile rbd pool={POOL}'"
+    key = lab.run("node1", f"ceph auth get-or-create client.far {caps}").stdout
+    # Ceph names a cluster, and with it the keyring, after the configuration file.
+    keyring = "umask 77; cat > /etc/ceph/far.client.far.keyring"
+    for node in NODES:
+        lab.run(node, f"cp /etc/ceph/ceph.conf {FAR_CONF}; {keyring}", stdin=key)
+    known = lab.run("node1", f"rbd namespace ls {POOL}").stdout
+    if "Team_A" not in known:
+        lab.run("node1", f"rbd namespace create {POOL}/Team_A")
+    yield lab
+    lab.run("node1", f"gnt-cluster modify --remove-uids={POOL_UID}")
+    on_all_nodes(lab, f"userdel {USER}; userdel lab-pool; " + restart_noded(""))
+
+
+def add(guest: Guest, hypervisor: Sequence[str], disk: str) -> None:
+    parameters = ",".join(one.replace(",", "\\,") for one in hypervisor)
+    words = ["gnt-instance", "add", "-t", "rbd", "-o", "lab-guest", "-n", "node1"]
+    words += ["-B", "memory=128M", "-H", f"kvm:{parameters}", "--disk", disk]
+    guest.lab.run("node1", [*words, guest.name])
+
+
+@pytest.fixture(scope="module")
+def locked_in(ready: TestLab) -> Iterator[Guest]:
+    """A guest whose QEMU can open nothing any more, with limits for its disk."""
+    guest = Guest(ready, "guest7.lab.example")
+    model = ("security_model=user", f"security_domain={USER}")
+    locks = ("use_chroot=true", *model, f"kvm_extra={SANDBOX}")
+    add(guest, locks, "0:size=1G,iops=3000,bandwidth=64M")
+    yield guest
+    guest.gnt("remove -f --shutdown-timeout=0", check=False)
+
+
+@pytest.fixture(scope="module")
+def of_the_pool(ready: TestLab) -> Iterator[Guest]:
+    """A guest whose QEMU runs as a user of Ganeti's pool of users."""
+    guest = Guest(ready, "guest8.lab.example")
+    add(guest, ("security_model=pool",), "0:size=1G")
+    yield guest
+    guest.gnt("remove -f --shutdown-timeout=0", check=False)
+
+
+def modify(guest: Guest, change: str) -> Result:
+    """Change the disks of a guest while it runs."""
+    hotplug = " --hotplug" if guest.lab.release == "bookworm" else ""
+    return guest.gnt(f"modify{hotplug} --disk {change}")
+
+
+def process(guest: Guest, command: str) -> str:
+    """Run a command in the directory where /proc shows the guest's QEMU."""
+    line = f"cd /proc/$(cat {RUN}/pid/{guest.name}) && {command}"
+    return guest.lab.run(guest.node(), line).stdout.strip()
+
+
+def ask(guest: Guest, command: str, **arguments: str) -> Any:
+    """Return what the guest's QEMU answers to a command."""
+    socket = f"{RUN}/ctrl/{guest.name}.qmp"
+    words = [command, json.dumps(arguments)] if arguments else [command]
+    return look(guest.lab, guest.node(), "query", socket, *words)
+
+
+def drives(guest: Guest) -> list[Any]:
+    """Return what QEMU says of the guest's disks, in the order of their being added."""
+    return [one["inserted"] for one in ask(guest, "query-block") if "inserted" in one]
+
+
+def limits(guest: Guest) -> list[tuple[int, int]]:
+    """Return requests and mebibytes per second that QEMU lets the guest's disks do."""
+    return [(one["iops"], one["bps"] // MIB) for one in drives(guest)]
+
+
+def moves_on(guest: Guest, boot: int, disk: int) -> None:
+    """Check that a guest goes on writing to a disk."""
+    wrote = guest.written(boot=boot, disk=disk)
+    guest.written(boot=boot, beat=wrote.beat, disk=disk)
+
+
+def test_a_guest_starts_with_the_limits_of_its_disk(locked_in: Guest) -> None:
+    assert (
+        process(locked_in, "readlink root") == f"/run{RUN[8:]}/chroot/{locked_in.name}"
+    )
+    assert process(locked_in, "awk '/^Uid/ {print $2}' status") == str(UID)
+    assert SANDBOX.split()[1] in locked_in.arguments()
+    assert limits(locked_in) == [(3000, 64)]
+    assert locked_in.written(boot=1).verdict == "FIRST"
+
+
+def test_a_disk_is_plugged_into_a_guest_that_can_open_nothing(locked_in: Guest) -> None:
+    done = modify(locked_in, "add:size=1G,iops=2000")
+
+    assert "hotplug:done" in done.stdout
+    assert limits(locked_in) == [(3000, 64), (2000, 0)]
+    moves_on(locked_in, boot=1, disk=1)
+
+
+def test_qemu_knows_no_secret_for_good(locked_in: Guest) -> None:
+    objects = ask(locked_in, "qom-list", path="/objects")
+    assert objects, "QEMU has some objects always"
+    assert not [one for one in objects if "secret" in one["type"]]
+
+
+def test_a_disk_of_another_place_user_and_configuration_is_plugged_in(
+    locked_in: Guest,
+) -> None:
+    place = f"pool={POOL},namespace=Team_A,user-id=far,ceph-conf={FAR_CONF}"
+    done = modify(locked_in, f"add:size=1G,{place}")
+
+    assert "hotplug:done" in done.stdout
+    moves_on(elsewhere(locked_in), boot=1, disk=2)
+
+
+def elsewhere(guest: Guest) -> Guest:
+    """Return the same guest, whose images are looked for in the other pool."""
+    return Guest(guest.lab, guest.name, f"{POOL}/Team_A")
+
+
+def test_a_disk_that_is_a_block_device_is_plugged_in(locked_in: Guest) -> None:
+    done = modify(locked_in, "add:size=1G,access=kernelspace,iops=1000")
+
+    assert "hotplug:done" in done.stdout
+    assert limits(locked_in)[3] == (1000, 0)
+    moves_on(locked_in, boot=1, disk=3)
+    assert "hotplug:failed" not in modify(locked_in, "3:remove").stdout
+    assert len(drives(locked_in)) == 3
+
+
+def test_a_disk_is_plugged_into_a_guest_under_a_user_of_the_pool(
+    of_the_pool: Guest,
+) -> None:
+    assert process(of_the_pool, "awk '/^Uid/ {print $2}' status") == str(POOL_UID)
+    of_the_pool.written(boot=1)
+
+    done = modify(of_the_pool, "add:size=1G")
+
+    assert "hotplug:done" in done.stdout
+    moves_on(of_the_pool, boot=1, disk=1)
+    assert limits(of_the_pool) == [(0, 0), (0, 0)]
+
+
+def test_limits_change_while_the_guest_runs(locked_in: Guest) -> None:
+    modify(locked_in, "0:modify,iops=1500")
+    assert limits(locked_in)[0] == (1500, 64)
+    modify(locked_in, "0:modify,iops=0,bandwidth=0")
+    assert limits(locked_in)[0] == (0, 0)
+    modify(locked_in, "0:modify,bandwidth=48M")
+    assert limits(locked_in) == [(0, 48), (2000, 0), (0, 0)]
+    moves_on(locked_in, boot=1, disk=0)
+
+
+def test_limits_hold_in_a_guest_that_restarts_itself(locked_in: Guest) -> None:
+    ask(locked_in, "system_reset")
+    assert locked_in.written(boot=2).verdict == "OK"
+    assert limits(locked_in) == [(0, 48), (2000, 0), (0, 0)]
+
+
+def test_a_guest_moves_with_its_plugged_disks_and_their_limits(
+    locked_in: Guest,
+) -> None:
+    locked_in.gnt("migrate -f -n node2")
+
+    assert locked_in.node() == "node2"
+    assert limits(locked_in) == [(0, 48), (2000, 0), (0, 0)]
+    moves_on(locked_in, boot=2, disk=1)
+
+
+def test_limits_hold_where_ganeti_restarts_a_guest(locked_in: Guest) -> None:
+    locked_in.gnt("reboot -t soft --shutdown-timeout=0")
+
+    assert locked_in.written(boot=3).verdict == "OK"
+    assert limits(locked_in) == [(0, 48), (2000, 0), (0, 0)]
+    moves_on(elsewhere(locked_in), boot=3, disk=2)
+
+
+def test_a_disk_is_removed_from_a_guest_that_can_open_nothing(
+    locked_in: Guest,
+) -> None:
+    assert "hotplug:failed" not in modify(locked_in, "1:remove").stdout
+    assert limits(locked_in) == [(0, 48), (0, 0)]
+
+
+def test_an_image_that_is_larger_than_ganeti_knows_is_not_cut(
+    locked_in: Guest,
+) -> None:
+    image = locked_in.images()[0]
+    locked_in.lab.run("node1", f"rbd resize --no-progress -s 2G rbd/{image}")
+
+    locked_in.gnt("grow-disk", "0", "128M")
+
+    assert drives(locked_in)[0]["image"]["virtual-size"] == 2**31
+    told = locked_in.lab.run("node1", f"rbd info --format json rbd/{image}").stdout
+    assert re.search(r'"size":\s*2147483648\b', told)
+
+
+def test_nobody_sees_a_key(locked_in: Guest) -> None:
+    # What was logged of the plugging in proves that all was logged.
+    lab = locked_in.lab
+    logged = lab.run("node1", "grep -c block /var/log/ganeti/node-daemon.log").stdout
+    assert int(logged) > 0
+    assert (
+        "device_add"
+        in lab.run("node1", "grep -h device_add /var/log/ganeti/node-daemon.log").stdout
+    )
+    # The keys are no words of a command here, either.
+    find = (
+        "grep -asrlFf <(sed -n 's/^[[:space:]]*key = //p' /etc/ceph/*.keyring)"
+        " /etc/ceph /proc/[0-9]*/cmdline /proc/[0-9]*/environ /var/log"
+        " /run/ganeti /var/lib/ganeti/queue /var/lib/ganeti/config.data"
+    )
+    for node in NODES:
+        found = lab.run(node, find, check=False).stdout.split()
+        assert found, "the search finds not even the keyrings"
+        assert {one.rpartition(".")[2] for one in found} == {"keyring"}, found
