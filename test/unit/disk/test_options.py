@@ -1,12 +1,13 @@
 """Parameters of rbd disks: what each takes, what is kept, and what is said of wrong."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganeti_ceph.disk import options
+from ganeti_ceph.disk import manual, options
 from ganeti_ceph.disk.options import OPTIONS, DiskOptions, Mapper
 from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import UsageError
@@ -249,3 +250,10 @@ def test_the_volume_is_where_the_parameters_say():
     )
     assert options.volume("i", read) == Volume("p", "i", "n", "u", "/c")
     assert options.place(read) == Place("p", "n", "u", "/c")
+
+
+def test_manual_page_has_all_declarations():
+    page = Path(__file__).parents[3] / "man/ganeti-ceph-disks.7.rst"
+    assert manual.text() in page.read_text(encoding="utf-8"), (
+        "put the output of 'python3 -m ganeti_ceph.disk.manual' into the page"
+    )
