@@ -223,8 +223,10 @@ def read(volume: Volume) -> Iterator[bytes]:
     """Give the whole content of an image in pieces."""
     with _image(volume, "read", read_only=True) as image:
         total = int(image.size())
+        filled = _filled(image)
         for start in range(0, total, CHUNK):
-            yield image.read(start, min(CHUNK, total - start))
+            length = min(CHUNK, total - start)
+            yield image.read(start, length) if start in filled else bytes(length)
 
 
 def write(volume: Volume, pieces: Iterable[bytes]) -> None:
@@ -234,6 +236,7 @@ def write(volume: Volume, pieces: Iterable[bytes]) -> None:
     """
     with _image(volume, "write") as image:
         room = int(image.size())
+        filled = _filled(image)
         offset = 0
         for piece in pieces:
             if offset + len(piece) > room:
@@ -242,12 +245,25 @@ def write(volume: Volume, pieces: Iterable[bytes]) -> None:
                     " take a larger disk",
                     errno.EFBIG,
                 )
-            if piece.strip(b"\0"):
+            end = offset + len(piece)
+            if piece != bytes(len(piece)):
                 image.write(piece, offset)
-            else:
+            elif not filled.isdisjoint(range(offset - offset % CHUNK, end, CHUNK)):
                 image.write_zeroes(offset, len(piece))
-            offset += len(piece)
+            offset = end
         image.flush()
+
+
+def _filled(image: Any) -> set[int]:
+    """Return where there may be data: the starts of such chunks."""
+    starts: set[int] = set()
+
+    def add(offset: int, length: int, exists: bool) -> None:
+        if exists:
+            starts.update(range(offset - offset % CHUNK, offset + length, CHUNK))
+
+    image.diff_iterate(0, image.size(), None, add, whole_object=True)
+    return starts
 
 
 _shared: contextvars.ContextVar[

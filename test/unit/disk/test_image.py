@@ -727,3 +727,24 @@ def test_an_image_is_open_only_while_something_is_done_with_it(web):
     image.write(WEB, [b"x"])
     image.describe(WEB, {"a": "b"})
     assert FakeOpenImage.HERE not in web.watchers
+
+
+def test_what_was_never_written_is_neither_read_nor_zeroed(images, monkeypatch):
+    images["web"] = stored = FakeImage(3 * image.CHUNK)
+    with_data = image.CHUNK
+    stored.data[with_data : with_data + 3] = b"old"
+    reads = []
+    read = FakeOpenImage.read
+
+    def note(self, offset, length):
+        reads.append(offset)
+        return read(self, offset, length)
+
+    monkeypatch.setattr(FakeOpenImage, "read", note)
+    volume = Volume("vms", "web")
+    whole = b"".join(image.read(volume))
+    assert whole == bytes(stored.data)
+    assert reads == [with_data]
+    image.write(volume, [bytes(image.CHUNK)] * 3)
+    assert stored.zeroed == [(with_data, image.CHUNK)]
+    assert not any(stored.data)
