@@ -17,6 +17,7 @@ from guests import Guest, look
 
 NODES = ("node1", "node2", "node3")
 RUN = "/var/run/ganeti/kvm-hypervisor"
+LOCKED_IN, OF_THE_POOL = GUESTS = ("guest7.lab.example", "guest8.lab.example")
 USER, UID = "lab-vm", 880
 POOL_UID = 881
 #: What of it works with a QEMU that puts itself into the background, as Ganeti's does.
@@ -58,6 +59,9 @@ def ready(lab: TestLab) -> Iterator[TestLab]:
     if "Team_A" not in known:
         lab.run("node1", f"rbd namespace create {POOL}/Team_A")
     yield lab
+    remove = "remove -f --shutdown-timeout=0"
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: Guest(lab, name).gnt(remove, check=False), GUESTS))
     lab.run("node1", f"gnt-cluster modify --remove-uids={POOL_UID}")
     on_all_nodes(lab, f"userdel {USER}; userdel lab-pool; " + restart_noded(""))
 
@@ -70,23 +74,21 @@ def add(guest: Guest, hypervisor: Sequence[str], disk: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def locked_in(ready: TestLab) -> Iterator[Guest]:
+def locked_in(ready: TestLab) -> Guest:
     """A guest whose QEMU can open nothing any more, with limits for its disk."""
-    guest = Guest(ready, "guest7.lab.example")
+    guest = Guest(ready, LOCKED_IN)
     model = ("security_model=user", f"security_domain={USER}")
     locks = ("use_chroot=true", *model, f"kvm_extra={SANDBOX}")
     add(guest, locks, "0:size=1G,iops=3000,bandwidth=64M")
-    yield guest
-    guest.gnt("remove -f --shutdown-timeout=0", check=False)
+    return guest
 
 
 @pytest.fixture(scope="module")
-def of_the_pool(ready: TestLab) -> Iterator[Guest]:
+def of_the_pool(ready: TestLab) -> Guest:
     """A guest whose QEMU runs as a user of Ganeti's pool of users."""
-    guest = Guest(ready, "guest8.lab.example")
+    guest = Guest(ready, OF_THE_POOL)
     add(guest, ("security_model=pool",), "0:size=1G")
-    yield guest
-    guest.gnt("remove -f --shutdown-timeout=0", check=False)
+    return guest
 
 
 def modify(guest: Guest, change: str) -> Result:
