@@ -1,0 +1,264 @@
+"""Where images are and what becomes of them: pools, moves, scripts, adoption, trash."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from conftest import Result, TestLab
+from guests import Guest, hold, images
+
+ADD = "add -t rbd -o probe -B memory=128M -n node1 --no-start"
+EMPTY = "add -t rbd -o lab-guest -B memory=128M -n node1 --no-install --no-start"
+OS_PATH = "/srv/ganeti/os/probe"
+EXPORTS = "/var/lib/ganeti/export"
+
+#: An OS definition that notes what it is given, and leaves a file system.
+SCRIPTS = {
+    "create": "env | sort > /root/probe.create; mkfs.ext4 -q -F $DISK_0_PATH"
+    " && mkdir -p /run/probe && mount $DISK_0_PATH /run/probe"
+    " && echo hello > /run/probe/hello && umount /run/probe",
+    "export": "env | sort > /root/probe.export; gzip -1 < $EXPORT_DEVICE",
+    "import": "env | sort > /root/probe.import; gunzip"
+    " | dd of=$IMPORT_DEVICE bs=1M conv=sparse status=none",
+    "rename": "env | sort > /root/probe.rename; mkdir -p /run/probe; mount $DISK_0_PATH"
+    " /run/probe && cat /run/probe/hello >> /root/probe.rename; umount /run/probe",
+    "verify": "exit 0",
+}
+
+
+@pytest.fixture(scope="module")
+def place(lab: TestLab) -> Iterator[TestLab]:
+    """A lab with further pools, a namespace, and an OS definition with scripts."""
+    for node in ("node1", "node2", "node3"):
+        lines = [f"mkdir -p {OS_PATH}", f"cd {OS_PATH}", "echo 20 > ganeti_api_version"]
+        lines += [": > parameters.list"]
+        for name, script in SCRIPTS.items():
+            lines.append(f"cat > {name} <<'END'\n#!/bin/sh\n{script}\nEND")
+        lab.run(
+            node, "bash", stdin="\n".join([*lines, f"chmod +x {' '.join(SCRIPTS)}"])
+        )
+    lab.run(
+        "node1",
+        "ceph osd erasure-code-profile set k2 k=2 m=1 crush-failure-domain=host;"
+        " for p in My-Fast small; do ceph osd pool create $p 4;"
+        " ceph osd pool application enable $p rbd; done;"
+        " ceph osd pool create coded 4 4 erasure k2;"
+        " ceph osd pool set coded allow_ec_overwrites true;"
+        " ceph osd pool application enable coded rbd; rbd namespace create My-Fast/t1",
+    )
+    yield lab
+    found = lab.run("node1", "gnt-instance list --no-headers -o name").stdout
+    for instance in found.split():
+        lab.run("node1", f"gnt-instance remove -f --shutdown-timeout=0 {instance}")
+    lab.run(
+        "node1",
+        "gnt-cluster modify -D rbd:pool=rbd,trash-grace=0,user-id=ganeti;"
+        " ceph config set mon mon_allow_pool_delete true;"
+        " for p in My-Fast small coded; do"
+        "  ceph osd pool delete $p $p --yes-i-really-really-mean-it; done",
+    )
+
+
+def refused(done: Result) -> str:
+    """Return what a command that had to fail said."""
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "Traceback" not in said
+    return " ".join(said.split())
+
+
+def checksum(lab: TestLab, image: str) -> str:
+    return lab.run("node1", f"rbd --no-progress export {image} - | md5sum").stdout
+
+
+def field(lab: TestLab, image: str, name: str) -> str:
+    found = re.search(
+        rf"^\s*{name}: (.*)$", lab.run("node1", f"rbd info {image}").stdout, re.M
+    )
+    return found[1] if found else ""
+
+
+def table(lab: TestLab) -> list[list[str]]:
+    """Return the rows of the trash."""
+    shown = lab.run("node1", "gnt-storage trash --no-headers --separator=\\| list")
+    return [line.split("|") for line in shown.stdout.splitlines()]
+
+
+def test_each_disk_has_a_place_and_a_form_of_its_own(place: TestLab) -> None:
+    guest = Guest(place, "guest4.lab.example")
+    guest.gnt(
+        f"{EMPTY} --disk 0:size=1G,pool=My-Fast,namespace=t1,object-size=1M"
+        " --disk 1:size=1G,data-pool=coded,features=layering+exclusive-lock"
+    )
+    first, second = guest.images()
+    assert images(place) == {second: 1024}
+    told = place.run("node1", f"rbd info My-Fast/t1/{first}").stdout
+    assert "order 20 (1 MiB objects)" in told
+    assert field(place, second, "data_pool") == "coded"
+    assert field(place, second, "features") == "layering, exclusive-lock, data-pool"
+    may = place.run("node1", "ceph auth get client.ganeti").stdout
+    assert '"profile rbd"' in may
+    pools = re.findall(r"profile rbd pool=([\w-]+)", may)
+    assert {"My-Fast", "coded", "rbd"} <= set(pools)
+    assert "allow" not in may
+    described = place.run("node1", f"rbd image-meta list {second}").stdout
+    for what in ("cluster.lab.example", guest.name, "ganeti.disk"):
+        assert what in described
+    guest.gnt("startup")
+    shown = guest.gnt("info").stdout
+    assert f"      image: My-Fast/t1/{first}\n" in shown
+    assert "used of 1.0G" in shown
+    assert "unknown (no fast-diff) used of 1.0G" in shown
+    key = re.search(r"key = (\S+)", may)
+    assert key
+    for node in ("node1", "node2", "node3"):
+        told = place.run(node, "cat /proc/[0-9]*/cmdline; cat /var/log/ganeti/*.log")
+        assert key[1] not in told.stdout
+    # A default that changes later is none of its business.
+    place.run("node1", "gnt-cluster modify -D rbd:pool=My-Fast")
+    guest.gnt("reboot --shutdown-timeout=0")
+    assert guest.gnt("info").stdout.count("watchers: node1.lab.example") == 2
+    place.run("node1", "gnt-cluster modify -D rbd:pool=rbd")
+    guest.gnt("remove -f --shutdown-timeout=0")
+
+
+@pytest.mark.parametrize(
+    ("disk", "why"),
+    [
+        ("pool=nope", "has no pool nope"),
+        ("pool=My-Fast,namespace=t2", "has no namespace t2"),
+        ("pool=a:b", "parameter pool cannot be 'a:b'"),
+        ("features=bogus", "there is no feature 'bogus'"),
+        ("object-size=many", "parameter object-size cannot be 'many'"),
+        ("data-pool=nope", "has no pool nope"),
+        ("user-id=nobody", "client.nobody"),
+        ("ceph-conf=/etc/ceph/none.conf", "/etc/ceph/none.conf"),
+        ("adopt=nope", "there is no such image"),
+    ],
+)
+def test_what_cannot_be_is_one_message_and_leaves_nothing(
+    place: TestLab, disk: str, why: str
+) -> None:
+    guest = Guest(place, "guest5.lab.example")
+    size = "" if disk.startswith("adopt") else "size=1G,"
+    said = refused(guest.gnt(f"{EMPTY} --disk 0:{size}{disk}", check=False))
+    assert why in said
+    assert images(place) == {}
+    listed = place.run("node1", "gnt-instance list --no-headers -o name").stdout
+    assert guest.name not in listed
+
+
+def test_a_full_pool_says_so(place: TestLab) -> None:
+    guest = Guest(place, "guest5.lab.example")
+    place.run("node1", "rbd create small/filler --size 64M")
+    place.run("node1", "ceph osd pool set-quota small max_objects 1")
+    full = "until ceph health detail | grep -q POOL_FULL; do sleep 0.5; done"
+    place.run("node1", f"timeout 60 sh -c '{full}'")
+    said = refused(guest.gnt(f"{EMPTY} --disk 0:size=1G,pool=small", check=False))
+    assert "pool 'small' is full" in said
+    place.run("node1", "ceph osd pool set-quota small max_objects 0")
+
+
+def test_a_stopped_disk_moves_and_converts_with_all_that_is_on_it(
+    place: TestLab,
+) -> None:
+    guest = Guest(place, "guest4.lab.example")
+    guest.gnt(f"{ADD} --disk 0:size=1G")
+    (image,) = guest.images()
+    before = checksum(place, f"rbd/{image}")
+    guest.gnt("modify --disk 0:modify,pool=My-Fast,namespace=t1")
+    assert images(place) == {}
+    assert checksum(place, f"My-Fast/t1/{image}") == before
+    guest.gnt("startup")
+    said = refused(guest.gnt("modify --disk 0:modify,pool=rbd", check=False))
+    assert "cannot move its disk" in said
+    guest.gnt("shutdown --timeout=0")
+    after_boot = checksum(place, f"My-Fast/t1/{image}")
+    guest.gnt("modify -t file")
+    assert place.run("node1", "rbd ls My-Fast/t1").stdout == ""
+    guest.gnt("modify -t rbd")
+    (image,) = guest.images()
+    assert checksum(place, f"rbd/{image}") == after_boot
+    guest.gnt("remove -f")
+
+
+def test_scripts_get_a_block_device_as_long_as_they_run(place: TestLab) -> None:
+    guest = Guest(place, "guest5.lab.example")
+    guest.gnt(f"{ADD} --disk 0:size=1G,pool=My-Fast")
+    (image,) = guest.images()
+    told = place.run("node1", "cat /root/probe.create").stdout
+    assert re.search(r"^DISK_0_PATH=/dev/loop\d+$", told, re.M)
+    assert f"DISK_0_URI=rbd:My-Fast/{image}:id=ganeti\n" in told
+    nothing = "ls /run/ganeti-ceph/map | grep -v qmp"
+    assert place.run("node1", nothing, check=False).stdout == ""
+    place.run("node1", ["gnt-instance", "rename", guest.name, "guest6.lab.example"])
+    assert place.run("node1", "tail -n1 /root/probe.rename").stdout == "hello\n"
+    described = place.run("node1", f"rbd image-meta list My-Fast/{image}").stdout
+    assert "guest6.lab.example" in described
+    renamed = Guest(place, "guest6.lab.example", "My-Fast")
+
+    place.run("node1", f"gnt-backup export --long-sleep -n node2 {renamed.name}")
+    assert place.run("node1", nothing, check=False).stdout == ""
+    renamed.gnt("remove -f")
+    place.run(
+        "node1",
+        f"gnt-backup import -t rbd -n node3 --src-node=node2"
+        f" --src-dir={EXPORTS}/{renamed.name} {renamed.name}",
+        timeout=300,
+    )
+    (again,) = renamed.images()
+    assert images(place, "My-Fast") == {again: 1024}
+
+    (path,) = re.findall(r":disk/0:(\S+)", renamed.gnt("activate-disks").stdout)
+    read = f"mkdir -p /run/probe && mount -o ro {path} /run/probe"
+    assert place.run("node3", f"{read} && cat /run/probe/hello").stdout == "hello\n"
+    said = refused(renamed.gnt("deactivate-disks", check=False))
+    assert "in use" in said
+    place.run("node3", "umount /run/probe")
+    renamed.gnt("startup")
+    assert place.run("node3", nothing, check=False).stdout == ""
+    said = refused(renamed.gnt("activate-disks", check=False))
+    assert "QEMU has its disks open" in said
+    renamed.gnt("remove -f --shutdown-timeout=0")
+
+
+def test_a_removed_disk_comes_back_from_the_trash(place: TestLab) -> None:
+    guest = Guest(place, "guest4.lab.example")
+    guest.gnt(f"{EMPTY} --disk 0:size=1G,trash-grace=3600")
+    (image,) = guest.images()
+    place.run("node1", f"rbd bench --io-type write --io-total 4M rbd/{image}")
+    before = checksum(place, f"rbd/{image}")
+
+    with hold(place, "node2", image):
+        said = refused(guest.gnt("remove -f", check=False))
+        assert "is in use at" in said
+    place.run("node1", f"rbd snap create rbd/{image}@s1")
+    said = refused(guest.gnt("remove -f", check=False))
+    assert f"rbd/{image} has the snapshots s1" in said
+    place.run("node1", f"rbd snap rm rbd/{image}@s1")
+    guest.gnt("remove -f")
+
+    ((pool, image_id, name, size, owner, _, _),) = table(place)
+    assert (pool, name, size, owner) == ("rbd", image, "1024", f"{guest.name}:0")
+    purged = place.run("node1", "gnt-storage trash purge").stdout
+    assert purged.startswith("0 images are deleted, 1 ")
+    place.run("node1", f"gnt-storage trash restore {image_id}")
+    assert table(place) == []
+    with hold(place, "node2", image):
+        said = refused(guest.gnt(f"{EMPTY} --disk 0:adopt={image}", check=False))
+        assert "it is in use at" in said
+    guest.gnt(f"{EMPTY} --disk 0:adopt={image}")
+    assert guest.images() == [image]
+    assert checksum(place, f"rbd/{image}") == before
+    other = Guest(place, "guest5.lab.example")
+    said = refused(other.gnt(f"{EMPTY} --disk 0:adopt={image}", check=False))
+    assert f"it is disk/0 of {guest.name}" in said
+
+    guest.gnt("modify --disk 0:modify,trash-grace=600")
+    guest.gnt("remove -f")
+    ((_, image_id, *_),) = table(place)
+    said = refused(place.run("node1", "gnt-storage trash --force purge", check=False))
+    assert "--all" in said
+    place.run("node1", f"gnt-storage trash --force purge rbd/{image_id}")
+    assert table(place) == []
+    assert images(place) == {}
