@@ -95,13 +95,14 @@ def test_a_new_guest_writes_to_an_image_that_its_qemu_opens(guest: Guest) -> Non
 
 def test_qemu_gets_the_uri_that_the_block_device_made(guest: Guest) -> None:
     (image,) = guest.images()
-    assert f'"rbd:rbd/{image}"' in guest.runtime()
+    assert f'"rbd:rbd/{image}:id=ganeti"' in guest.runtime()
     command = [word for word in guest.arguments() if image in word]
     assert len(command) == 1
     if guest.lab.release == "bookworm":
-        assert f"file=rbd:rbd/{image}," in command[0]
+        assert f"file=rbd:rbd/{image}:id=ganeti," in command[0]
     else:
-        assert f",file.driver=rbd,file.pool=rbd,file.image={image}," in command[0]
+        driver = f",file.driver=rbd,file.pool=rbd,file.image={image},"
+        assert f"{driver}file.user=ganeti," in command[0]
     (opened,) = guest.block_devices()
     assert opened["virtual-size"] == 2**30
     for part in ('"driver": "rbd"', '"pool": "rbd"', f'"image": "{image}"'):
@@ -140,7 +141,7 @@ def test_a_disk_is_added_to_a_running_guest(guest: Guest) -> None:
     wrote = guest.written(boot=1, disk=1)
     assert wrote.disk == "vdb"
     added = guest.images()[1]
-    assert f'"rbd:rbd/{added}"' in guest.runtime()
+    assert f'"rbd:rbd/{added}:id=ganeti"' in guest.runtime()
     assert added in guest.block_devices()[1]["filename"]
 
 
