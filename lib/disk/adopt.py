@@ -130,8 +130,12 @@ def _check_owners(unit: Any, volumes: list[Volume]) -> None:
         defaults = unit.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
         for disk in unit.cfg.GetInstanceDisks(guest.uuid):
             if disk.dev_type == constants.DT_RBD:
-                read = options.read({**defaults, **disk.params})
-                volume = options.volume(disk.logical_id[1], read)
+                try:
+                    read = options.read({**defaults, **disk.params})
+                    volume = options.volume(disk.logical_id[1], read)
+                except UsageError:
+                    # It has no image that could be opened; verify complains.
+                    continue
                 taken[(volume.conf, str(volume))] = f"{disk.iv_name} of {guest.name}"
     for index, volume in enumerate(volumes):
         key = (volume.conf, str(volume))

@@ -66,8 +66,9 @@ def restore(place: Place, image_id: str, name: str) -> None:
 def purge(place: Place, image_ids: Iterable[str], force: bool) -> tuple[str, ...]:
     """Delete images for good; return the ids of those that are no more.
 
-    Without ``force`` one whose time of grace is not over is left alone, and so are
-    those that would be begun more than :data:`_LONGEST` seconds after the first.
+    Without ``force`` one whose time of grace is not over is left alone.  So are those
+    that something holds or that have snapshots, and those that would be begun more
+    than :data:`_LONGEST` seconds after the first.
     """
     gone = []
     end = time.monotonic() + _LONGEST
@@ -80,7 +81,7 @@ def purge(place: Place, image_ids: Iterable[str], force: bool) -> tuple[str, ...
             except rbd.ImageNotFound:
                 # A node that was asked before did this much and failed then.
                 pass
-            except rbd.PermissionError:
+            except (rbd.PermissionError, rbd.ImageBusy, rbd.ImageHasSnapshots):
                 continue
             gone.append(image_id)
     return tuple(gone)

@@ -80,7 +80,8 @@ class LUTrash(StorageUnit):
             gone += len(answer.ids)
         left = len(self.images) - gone
         kept = (
-            f", {left} are kept: their time is not over (--force deletes them, too)"
+            f", {left} are kept: their time is not over (--force deletes them, too), or"
+            " they are in use or have snapshots"
             if left
             else ""
         )

@@ -3,7 +3,9 @@
 import json
 
 from ganeti_ceph.disk import image, inventory, mappers, trash
-from ganeti_ceph.errors import CephError
+from ganeti_ceph.disk.options import Mapper
+from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.facts import DiskFacts
 from ganeti_ceph.rpc import (
     DisksFacts,
@@ -33,14 +35,24 @@ def look(asked: LookAtDisks) -> DisksFacts:
 
 
 def map_all(asked: MapImages) -> Mapped:
-    """Make block devices of images; those that are made stay if another fails."""
+    """Make block devices of images; those that are made stay if another fails.
+
+    An image that is open already, here or elsewhere, is refused.
+    """
     with image.together():
-        return Mapped(
-            tuple(
-                mappers.map(volume, mapper, image.features(volume))
-                for volume, mapper in asked.images
-            )
+        return Mapped(tuple(_map(volume, mapper) for volume, mapper in asked.images))
+
+
+def _map(volume: Volume, mapper: Mapper) -> str:
+    if device := mappers.find(volume):
+        return device
+    facts = image.look(volume)
+    if facts is not None and facts.watchers:
+        raise ExecError(
+            f"the image {volume} is in use at {', '.join(facts.watchers)}; a block"
+            " device would be a second way to it"
         )
+    return mappers.map(volume, mapper, image.features(volume))
 
 
 def in_trash(asked: LookInTrash) -> Trash:

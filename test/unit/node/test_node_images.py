@@ -160,6 +160,13 @@ def test_what_is_mapped_already_is_no_failure(there, mapped):
     assert images.map_all(MapImages(((WEB0, Mapper.AUTO),))).paths == ("/dev/full",)
 
 
+def test_an_image_that_is_open_is_not_mapped(there, mapped):
+    there["web0"].watchers.append("192.0.2.7:0/1")
+    with pytest.raises(ExecError, match=r"in use at 192\.0\.2\.7"):
+        images.map_all(MapImages(((WEB0, Mapper.AUTO),)))
+    assert mapped.devices == {}
+
+
 def test_what_was_made_stays_if_another_fails(there, mapped):
     del there["web1"]
     asked = MapImages(((WEB0, Mapper.AUTO), (WEB1, Mapper.AUTO)))
