@@ -130,7 +130,7 @@ def run_demo(args: argparse.Namespace) -> int:
 def run_check(args: argparse.Namespace) -> int:
     """Run all checks and tests on all releases."""
     releases = [RELEASES[args.release]] if args.release else list(RELEASES.values())
-    return check(releases)
+    return check(releases, args.brief)
 
 
 def keep_node(args: argparse.Namespace) -> int:
@@ -194,6 +194,12 @@ def _add_arguments(sub: argparse.ArgumentParser, command: Command) -> None:
         shown = DEFAULT_RELEASE if "shape" in command.takes else "all"
         sub.add_argument(
             "--release", choices=list(RELEASES), help=f"Debian release ({shown})"
+        )
+    if "check" in command.takes:
+        sub.add_argument(
+            "--brief",
+            action="store_true",
+            help="leave out the longer tests of disks, most of them on one release",
         )
     if "shape" in command.takes:
         sub.add_argument("--nodes", type=int, default=3, help="(%(default)s)")
