@@ -481,6 +481,9 @@ def _settle(
         # The pool is made after the settings, so they are there.
         return None
     settings = [("auth_allow_insecure_global_id_reclaim", "false")]
+    if params.pool != "rbd":
+        # There the nodes find whose room they are to show.
+        settings.append(("rbd_default_pool", params.pool))
     if params.pool_size == 1:
         # The administrator asked for a single copy; Ceph asks twice.
         settings += [

@@ -189,6 +189,7 @@ LOOK = Call[NodeFacts]("ceph_look", 60, NodeFacts)
 STATUS = Call[ClusterFacts]("ceph_status", 30, ClusterFacts)
 KEYS = Call[Keys]("ceph_keys", 30, Keys)
 GRANT = Call[None]("ceph_grant", 30, type(None))
+DEFAULT_POOL = Call[None]("ceph_default_pool", 30, type(None))
 DISKS = Call[DisksFacts]("ceph_disks", 60, DisksFacts)
 MAP = Call[Mapped]("ceph_map", 120, Mapped)
 LIMIT = Call[None]("ceph_limit", 30, type(None))
@@ -206,6 +207,7 @@ CALLS = (
     STATUS,
     KEYS,
     GRANT,
+    DEFAULT_POOL,
     DISKS,
     MAP,
     LIMIT,

@@ -17,6 +17,7 @@ from ganeti_ceph.errors import UsageError
 _RBD = "rbd"
 _EXT = "ext"
 _STRING = "string"
+_POOL = "pool"
 
 # What is joined to ganeti.constants may not import it, so Ganeti's words are repeated.
 
@@ -166,7 +167,7 @@ def grant(unit: Any, disks: list[dict[str, str]]) -> None:
     """Let our Ceph user use the pools of new disks, where no disk is in them yet."""
     from ganeti import errors
 
-    from ganeti_ceph import params, rpc, state, wire
+    from ganeti_ceph import params, rpc, wire
 
     known = {params.from_tags(unit.cfg.GetClusterInfo().GetTags()).pool}
     for disk in unit.cfg.GetAllDisksInfo().values():
@@ -174,19 +175,36 @@ def grant(unit: Any, disks: list[dict[str, str]]) -> None:
         if disk.dev_type == _RBD:
             known |= _pools_of_ours(disk.params)
     new = set().union(*map(_pools_of_ours, disks)) - known
-    able = [
+    able = _storage_nodes(unit)
+    if not new or not able:
+        return
+    wanted = wire.encode(rpc.Grant(uri.DISK_USER, tuple(sorted(new))))
+    error = _ask_one(unit, rpc.GRANT, able, wanted)
+    if error:
+        raise errors.OpExecError(error)
+
+
+def _storage_nodes(unit: Any) -> list[str]:
+    """Return the UUIDs of the nodes that are part of our storage cluster."""
+    from ganeti_ceph import state
+
+    return [
         node.uuid
         for node in unit.cfg.GetAllNodesInfo().values()
         if state.NODE_READY in node.GetTags() and not node.offline
     ]
-    if not new or not able:
-        return
-    wanted = wire.encode(rpc.Grant(uri.DISK_USER, tuple(sorted(new))))
-    for uuid in able[:3]:
-        reply = rpc.call(unit.rpc, rpc.GRANT, {uuid: wanted})[uuid]
-        if reply.error is None:
-            return
-    raise errors.OpExecError(reply.error)
+
+
+def _ask_one(unit: Any, call: Any, nodes: list[str], sent: Any) -> str | None:
+    """Have one of the nodes do something for all; return why none could."""
+    from ganeti_ceph import rpc
+
+    error = None
+    for uuid in nodes[:3]:
+        error = rpc.call(unit.rpc, call, {uuid: sent})[uuid].error
+        if error is None:
+            break
+    return error
 
 
 def _pools_of_ours(disk: Mapping[str, Any]) -> set[str]:
@@ -225,9 +243,12 @@ def keep_places_in_cluster(
 ) -> Any:
     """Keep all disks' places while ``gnt-cluster modify -D`` changes defaults."""
     unit = instance
-    if _RBD in (unit.op.diskparams or {}):
-        keep_places(unit, list(unit.cfg.GetNodeGroupList()))
-    return wrapped(*args, **kwargs)
+    if _RBD not in (unit.op.diskparams or {}):
+        return wrapped(*args, **kwargs)
+    keep_places(unit, list(unit.cfg.GetNodeGroupList()))
+    result = wrapped(*args, **kwargs)
+    _name_pool(unit, *args)
+    return result
 
 
 def keep_places_of_nodes(
@@ -245,9 +266,35 @@ def keep_places_in_group(
 ) -> Any:
     """Keep the places of a group's disks while ``gnt-group modify -D`` does it."""
     unit = instance
-    if _RBD in (unit.op.diskparams or {}):
-        keep_places(unit, [unit.group_uuid])
-    return wrapped(*args, **kwargs)
+    if _RBD not in (unit.op.diskparams or {}):
+        return wrapped(*args, **kwargs)
+    keep_places(unit, [unit.group_uuid])
+    result = wrapped(*args, **kwargs)
+    _name_pool(unit, *args)
+    return result
+
+
+def _name_pool(unit: Any, feedback: Callable[[str], None]) -> None:
+    """Let Ceph know the pool that has become the default of our storage cluster.
+
+    There the nodes find it, who do not know Ganeti's parameters.
+    """
+    from ganeti_ceph import rpc
+
+    nodes = _storage_nodes(unit)
+    if _POOL not in unit.op.diskparams[_RBD] or not nodes:
+        return
+    group = unit.cfg.GetNodeGroup(unit.cfg.GetNodeInfo(nodes[0]).group)
+    defaults = unit.cfg.GetGroupDiskParams(group)[_RBD]
+    if not _pools_of_ours(defaults):
+        return
+    pool = options.read(defaults).pool
+    error = _ask_one(unit, rpc.DEFAULT_POOL, nodes, pool)
+    if error:
+        feedback(
+            f"WARNING: nodes do not show the room in pool {pool}: {error}; 'ceph config"
+            f" set global rbd_default_pool {pool}' lets them"
+        )
 
 
 def _check(index: int | None, params: Mapping[str, Any], template: str) -> None:

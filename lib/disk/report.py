@@ -13,16 +13,13 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganeti import backend, constants, ssconf
+from ganeti import backend, constants
 
 from ganeti_ceph.disk import options, space, uri
 from ganeti_ceph.disk.options import DiskOptions
 from ganeti_ceph.disk.space import Space
 from ganeti_ceph.errors import CephError, Error, UsageError
 from ganeti_ceph.node import files
-from ganeti_ceph.params.tags import PREFIX
-
-_POOL_TAG = f"{PREFIX}pool:"
 
 #: Where luxid asks for one of these, the pool is not added.
 _GO_BEFORE = frozenset({constants.ST_LVM_VG, constants.ST_RADOS})
@@ -98,17 +95,13 @@ class PoolStorage:
 
 def _default_info() -> list[dict[str, Any]]:
     """Return the room of the cluster's pool; nothing where a node has no such pool."""
-    pool = None
     try:
-        for tag in ssconf.SimpleStore().GetClusterTags():
-            if tag.startswith(_POOL_TAG):
-                pool = tag.removeprefix(_POOL_TAG)
-        return [_info(space.ask(DiskOptions(user=_user()), pool))]
+        return [_info(space.ask(DiskOptions(user=_user()), None))]
     except CephError as err:
         if err.errno == errno.ENOENT:
             return []
         logging.warning("ganeti-ceph cannot tell the room for rbd disks: %s", err)
-        return [_no_info(pool or "")]
+        return [_no_info("")]
 
 
 def _user() -> str:

@@ -32,15 +32,31 @@ def grant(asked: Grant) -> None:
     Raises :class:`CephError` where there is no such pool.
     """
     with ceph.connect() as cluster:
-        there = cluster.list_pools()
-        for pool in asked.pools:
-            if pool not in there:
-                raise CephError(
-                    f"the storage cluster has no pool {pool}; create it ('ceph osd pool"
-                    f" create {pool}', 'rbd pool init {pool}') or name another one",
-                    errno.ENOENT,
-                )
+        _refuse_missing(cluster, asked.pools)
         _ensure(cluster, asked.user, asked.pools)
+
+
+def name_pool(pool: str) -> None:
+    """Make a pool the one that Ceph's clients use where they are told none.
+
+    Raises :class:`CephError` where there is no such pool.
+    """
+    with ceph.connect() as cluster:
+        _refuse_missing(cluster, (pool,))
+        ceph.command(
+            cluster, "config set", who="global", name="rbd_default_pool", value=pool
+        )
+
+
+def _refuse_missing(cluster: rados.Rados, pools: Iterable[str]) -> None:
+    there = cluster.list_pools()
+    for pool in pools:
+        if pool not in there:
+            raise CephError(
+                f"the storage cluster has no pool {pool}; create it ('ceph osd pool"
+                f" create {pool}', 'rbd pool init {pool}') or name another one",
+                errno.ENOENT,
+            )
 
 
 def capabilities(pools: Iterable[str]) -> list[str]:

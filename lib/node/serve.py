@@ -77,6 +77,10 @@ def _grant(sent: Any) -> None:
     client.grant(wire.decode(Grant, sent, "what to grant"))
 
 
+def _default_pool(sent: Any) -> None:
+    client.name_pool(wire.decode(str, sent, "the pool to name"))
+
+
 def _disks(sent: Any) -> DisksFacts:
     return images.look(wire.decode(LookAtDisks, sent, "the disks to look at"))
 
@@ -156,6 +160,7 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.STATUS: _status,
     rpc.KEYS: _keys,
     rpc.GRANT: _grant,
+    rpc.DEFAULT_POOL: _default_pool,
     rpc.DISKS: _disks,
     rpc.MAP: _map,
     rpc.LIMIT: _limit,

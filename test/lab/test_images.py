@@ -26,9 +26,17 @@ SCRIPTS = {
 }
 
 
+def remove_all(lab: TestLab) -> None:
+    """Remove all instances, also those that the demo left."""
+    found = lab.run("node1", "gnt-instance list --no-headers -o name").stdout
+    for instance in found.split():
+        lab.run("node1", f"gnt-instance remove -f --shutdown-timeout=0 {instance}")
+
+
 @pytest.fixture(scope="module")
 def place(lab: TestLab) -> Iterator[TestLab]:
     """A lab with further pools, a namespace, and an OS definition with scripts."""
+    remove_all(lab)
     for node in ("node1", "node2", "node3"):
         lines = [f"mkdir -p {OS_PATH}", f"cd {OS_PATH}", "echo 20 > ganeti_api_version"]
         lines += [": > parameters.list"]
@@ -47,9 +55,7 @@ def place(lab: TestLab) -> Iterator[TestLab]:
         " ceph osd pool application enable coded rbd; rbd namespace create My-Fast/t1",
     )
     yield lab
-    found = lab.run("node1", "gnt-instance list --no-headers -o name").stdout
-    for instance in found.split():
-        lab.run("node1", f"gnt-instance remove -f --shutdown-timeout=0 {instance}")
+    remove_all(lab)
     lab.run(
         "node1",
         "gnt-cluster modify -D rbd:pool=rbd,trash-grace=0,user-id=ganeti;"

@@ -83,6 +83,7 @@ def guest(ready: TestLab) -> Iterator[Guest]:
 @pytest.fixture
 def second_pool(ready: TestLab) -> Iterator[str]:
     """A pool with a quota, and data in it."""
+    before = room(ready, "rbd")
     ceph(ready, "osd pool create second 8")
     # Replicas count once: 300 MiB are 900 MiB on the OSDs.
     ready.run(
@@ -101,6 +102,10 @@ def second_pool(ready: TestLab) -> Iterator[str]:
         " ceph osd pool rm second second --yes-i-really-really-mean-it;"
         " ceph config rm mon mon_allow_pool_delete",
     )
+    # OSDs delete a pool's data after the pool is gone.
+    end = time.monotonic() + 60
+    while not agrees([str(size) for size in before], *room(ready, "rbd")):
+        assert time.monotonic() < end, "Ceph does not give the room back"
 
 
 def agrees(found: list[str], *expected: int, within: int = 64) -> bool:
@@ -139,11 +144,9 @@ def test_the_pool_is_shown_where_luxid_asks_for_nothing(ready: TestLab) -> None:
 
 def test_a_quota_and_other_pools_count(ready: TestLab, second_pool: str) -> None:
     ready.run("node1", f"gnt-cluster modify -D rbd:pool={second_pool}")
-    ceph(ready, f"config set client rbd_default_pool {second_pool}")
     try:
         shown, rows = nodes(ready), listed(ready)
     finally:
-        ceph(ready, "config rm client rbd_default_pool")
         ready.run("node1", "gnt-cluster modify -D rbd:pool=rbd")
     for node in NODES:
         assert agrees(shown[node], 1024, 1024 - 300, within=1)

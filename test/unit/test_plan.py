@@ -646,6 +646,13 @@ def test_a_single_copy_is_allowed_before_the_pool_is_made():
     assert all(name != "mon_allow_pool_size_one" for name, _ in settle.settings)
 
 
+def test_ceph_learns_the_pool_that_is_not_called_rbd():
+    (settle,) = steps_of(planned(nodes_of(3), with_params(pool="vms")), Settle)
+    assert ("rbd_default_pool", "vms") in settle.settings
+    (settle,) = steps_of(planned(nodes_of(3)), Settle)
+    assert all(name != "rbd_default_pool" for name, _ in settle.settings)
+
+
 def test_parameters_reach_the_steps():
     params = with_params(
         pool="disks", pool_size=2, pool_min_size=1, pool_pgs=64, device_class="ssd"

@@ -671,6 +671,66 @@ def test_what_is_kept_is_written_once(grown):
     assert len(grown.cfg.updates) == 3
 
 
+@pytest.fixture
+def named(grown):
+    """The pools that the storage cluster is told to be the default."""
+    named = []
+    grown.rpc.answers("ceph_default_pool", lambda node, pool: named.append(pool))
+    return named
+
+
+@pytest.mark.parametrize("where", ["cluster", "group"])
+def test_the_storage_cluster_learns_its_new_default_pool(grown, named, where):
+    group = grown.cfg.find("default")
+    grown.group_uuid = group.uuid
+    grown.op.diskparams = {RBD: {"pool": "new", **OURS}}
+
+    def stock(feedback_fn):
+        group.diskparams = grown.op.diskparams
+
+    joined(getattr(config, f"keep_places_in_{where}"), stock, print, instance=grown)
+    assert named == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("given", "now"),
+    [
+        ({"iops": "9"}, {"iops": "9"}),
+        # Not ours to configure.
+        ({"pool": "new"}, {"pool": "new", "user-id": "alice"}),
+        ({"pool": "new"}, {"pool": "new", "ceph-conf": "/etc/ceph/far.conf"}),
+    ],
+)
+def test_it_is_not_told_of_other_changes(grown, named, given, now):
+    grown.op.diskparams = {RBD: given}
+
+    def stock(feedback_fn):
+        grown.cfg.find("default").diskparams = {RBD: now}
+
+    joined(config.keep_places_in_cluster, stock, print, instance=grown)
+    assert named == []
+
+
+def test_a_storage_cluster_that_cannot_be_told_is_a_warning(grown):
+    grown.cfg.find("default").diskparams = {RBD: OURS}
+    grown.op.diskparams = {RBD: {"pool": "new"}}
+
+    def fail(node, pool):
+        raise ExecError("no pool new")
+
+    grown.rpc.answers("ceph_default_pool", fail)
+    said = []
+    joined(
+        config.keep_places_in_cluster,
+        lambda feedback_fn: None,
+        said.append,
+        instance=grown,
+    )
+    assert len(said) == 1
+    assert "WARNING" in said[0]
+    assert "no pool new" in said[0]
+
+
 @pytest.mark.parametrize("given", [None, {}, {constants.DT_DRBD8: {}}])
 @pytest.mark.parametrize("where", ["cluster", "group"])
 def test_nothing_is_written_while_other_things_change(grown, given, where):

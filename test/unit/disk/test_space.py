@@ -5,7 +5,7 @@ import types
 
 import fakes
 import pytest
-from ganeti import backend, constants, objects, ssconf
+from ganeti import backend, constants, objects
 from ganeti.client import gnt_node
 
 from ganeti_ceph.disk import options, report, space, units
@@ -32,7 +32,6 @@ def ceph(storage, monkeypatch, tmp_path):
     }
     monkeypatch.setattr(files, "keyring", lambda user: tmp_path / user)
     (tmp_path / "ganeti").touch()
-    monkeypatch.setattr(ssconf.SimpleStore, "GetClusterTags", lambda _: [])
     return storage
 
 
@@ -153,9 +152,8 @@ def test_a_node_adds_nothing_where_no_storage_is_asked_for(ceph):
     assert ceph.clients == []
 
 
-def test_the_clusters_parameter_names_the_pool(ceph, monkeypatch):
-    tags = ["ceph:disk:/dev/sdb", "ceph:pool:ssd", "web"]
-    monkeypatch.setattr(ssconf.SimpleStore, "GetClusterTags", lambda _: tags)
+def test_ceph_names_the_pool_that_a_node_shows(ceph):
+    ceph.options["rbd_default_pool"] = "ssd"
     assert told()[0]["name"] == "ssd"
 
 

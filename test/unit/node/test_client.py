@@ -162,6 +162,20 @@ def test_a_pool_that_is_missing_is_named_and_nothing_is_granted(storage, pools, 
     assert storage.commands == []
 
 
+def test_the_pool_that_is_named_is_ceph_s_default(storage, pools):
+    client.name_pool("ssd")
+    assert storage.commands[-1] == (
+        "config set",
+        {"who": "global", "name": "rbd_default_pool", "value": "ssd"},
+    )
+
+
+def test_a_pool_that_is_missing_does_not_become_the_default(storage, pools):
+    with pytest.raises(CephError, match="has no pool nosuch; create it"):
+        client.name_pool("nosuch")
+    assert storage.commands == []
+
+
 def test_granting_needs_no_keyring_of_the_user(keyring, storage, pools):
     client.grant(Grant("ganeti", ("ssd",)))
     assert not keyring.exists()
