@@ -131,8 +131,7 @@ def _check_owners(unit: Any, volumes: list[Volume]) -> None:
         for disk in unit.cfg.GetInstanceDisks(guest.uuid):
             if disk.dev_type == constants.DT_RBD:
                 try:
-                    read = options.read({**defaults, **disk.params})
-                    volume = options.volume(disk.logical_id[1], read)
+                    volume = options.image_of(disk, defaults)
                 except UsageError:
                     # It has no image that could be opened; verify complains.
                     continue

@@ -114,8 +114,7 @@ def _ask(unit: Any, guest: Any) -> dict[str, DiskFacts | str]:
             continue
         # Wrong parameters are told with the disk that has them.
         with contextlib.suppress(UsageError):
-            read = options.read({**defaults, **disk.params})
-            asked.append((disk.uuid, options.volume(disk.logical_id[1], read)))
+            asked.append((disk.uuid, options.image_of(disk, defaults)))
     sent = wire.encode(LookAtDisks(guest.name, tuple(asked)))
     reply = rpc.call(unit.rpc, rpc.DISKS, {node.uuid: sent})[node.uuid]
     if reply.answer is None:

@@ -352,3 +352,11 @@ def place(options: DiskOptions) -> uri.Place:
 def volume(image: str, options: DiskOptions) -> uri.Volume:
     """Return the volume of an image that a disk with these options has."""
     return place(options).volume(image)
+
+
+def image_of(disk: Any, defaults: Mapping[str, Any]) -> uri.Volume:
+    """Return the volume of an rbd disk in Ganeti's configuration.
+
+    ``defaults`` are the parameters of its node group.  Raises :class:`UsageError`.
+    """
+    return volume(disk.logical_id[1], read({**defaults, **disk.params}))

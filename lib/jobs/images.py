@@ -363,8 +363,7 @@ def _disks(
             if group not in defaults:
                 defaults[group] = _defaults(config, config.GetNodeGroup(group))
             try:
-                read = options.read({**defaults[group], **disk.params})
-                volume = options.volume(disk.logical_id[1], read)
+                volume = options.image_of(disk, defaults[group])
             except UsageError as err:
                 wrong.setdefault(group, []).append(
                     Complaint(
@@ -390,9 +389,7 @@ def _places(config: Any, disks: Iterable[OwnDisk]) -> dict[str, set[Place]]:
         found[group.uuid] = set()
         if enabled and _has_storage(group):
             read = options.read(_defaults(config, group))
-            found[group.uuid].add(
-                Place(read.pool, read.namespace, read.user, read.conf)
-            )
+            found[group.uuid].add(options.place(read))
     for disk in disks:
         found[disk.group].add(disk.volume.place)
     return found
