@@ -10,6 +10,7 @@ from typing import Any
 import rados
 
 from ganeti_ceph.errors import CephError
+from ganeti_ceph.secret import Secret
 
 CONF = "/etc/ceph/ceph.conf"
 ADMIN = "client.admin"
@@ -27,11 +28,16 @@ _EAGER = {
 
 @contextlib.contextmanager
 def connect(
-    conf: str = CONF, user: str = ADMIN, timeout: int = TIMEOUT, eager: bool = False
+    conf: str = CONF,
+    user: str = ADMIN,
+    timeout: int = TIMEOUT,
+    eager: bool = False,
+    key: Secret | None = None,
 ) -> Iterator[rados.Rados]:
     """Give a connection to the storage cluster that ends with the block.
 
-    ``eager`` is for a cluster whose mons are being started.
+    ``eager`` is for a cluster whose mons are being started; without ``key``, the
+    user's is in a keyring of this node.
     Raises :class:`CephError` if the cluster does not answer within ``timeout``
     seconds; commands over the connection are bounded likewise.
     """
@@ -40,6 +46,7 @@ def connect(
         "rados_mon_op_timeout": str(timeout),
         "rados_osd_op_timeout": str(timeout),
         **(_EAGER if eager else {}),
+        **({"key": key.reveal()} if key else {}),
     }
     try:
         cluster = rados.Rados(conffile=conf, name=user, conf=bounds)

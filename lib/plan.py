@@ -16,6 +16,7 @@ from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import PrereqError
 from ganeti_ceph.facts import ClusterFacts, Device, NodeFacts, Osd
 from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
+from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import (
     AwaitHealth,
     Configure,
@@ -419,8 +420,8 @@ def plan(
             "mgrs and OSDs",
             nodes,
             lambda node: (
-                *((MakeMgr(node.host),) if node.host in managers else ()),
-                *_osds(node, params, fsid, cluster),
+                *((MakeMgr(node.host, keys.admin),) if node.host in managers else ()),
+                *_osds(node, params, fsid, keys.admin, cluster),
             ),
         )
     )
@@ -432,7 +433,9 @@ def plan(
             "keys for disks",
             nodes,
             lambda node: (
-                () if node.facts.has_client else (MakeClient(DISK_USER, params.pool),)
+                ()
+                if node.facts.has_client
+                else (MakeClient(DISK_USER, params.pool, keys.admin),)
             ),
         )
     )
@@ -453,9 +456,15 @@ def _configure(
     node: Node, conf: ClusterConf, keys: Keys, new_keys: bool
 ) -> tuple[Step, ...]:
     text = cephconf.render(conf, node.places, node.host)
-    if node.facts.conf == text and node.facts.has_keys and not new_keys:
+    has_mon = node.host in {mon.id for mon in conf.mons}
+    if (
+        node.facts.conf == text
+        and (node.facts.has_keys or not has_mon)
+        and not new_keys
+    ):
         return ()
-    return (Configure(conf, node.places, node.host, keys),)
+    admin = keys.admin if has_mon else None
+    return (Configure(conf, node.places, node.host, admin),)
 
 
 def _mon(
@@ -509,7 +518,11 @@ def _choose_mgrs(
 
 
 def _osds(
-    node: Node, params: StorageParameters, fsid: str, cluster: ClusterFacts | None
+    node: Node,
+    params: StorageParameters,
+    fsid: str,
+    admin: Secret,
+    cluster: ClusterFacts | None,
 ) -> tuple[Step, ...]:
     """Return the steps for a node's OSDs: started where they are whole, else made."""
     known = {osd.uuid: osd for osd in cluster.osds} if cluster else {}
@@ -538,6 +551,7 @@ def _osds(
                     label.osd_uuid,
                     device.stable_path,
                     database.stable_path if database else None,
+                    admin,
                 )
             )
         elif params.wipe:
@@ -553,7 +567,7 @@ def _osds(
     if not blank:
         return tuple(starts)
     if uses_lvm(node, params):
-        return (*starts, _lvm_osds(node, params, fsid, blank, removed))
+        return (*starts, _lvm_osds(node, params, fsid, blank, removed, admin))
     free = [
         device
         for device in node.facts.db_devices
@@ -589,6 +603,7 @@ def _osds(
                     for one in (device, database)
                     if one is not None and _may_wipe(node, params, fsid, one, removed)
                 ),
+                admin,
             )
         )
     return tuple(starts)
@@ -626,6 +641,7 @@ def _lvm_osds(
     fsid: str,
     blank: Sequence[Device],
     removed: Container[str],
+    admin: Secret,
 ) -> MakeLvmOsds:
     facts = node.facts
     for device in facts.db_devices:
@@ -646,6 +662,7 @@ def _lvm_osds(
             for device in (*blank, *facts.db_devices)
             if _may_wipe(node, params, fsid, device, removed)
         ),
+        admin,
     )
 
 

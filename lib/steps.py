@@ -4,6 +4,9 @@ A step is one dataclass, made by the planner, sent to one node and done there by
 the function that :mod:`ganeti_ceph.node.serve` has for it.  It is checked when it
 is made, thus also when it arrives at the node.
 
+A node without a mon does not keep the administrator's key, so ``admin`` has it for
+steps that change the storage cluster, wherever they are done.
+
 A step's ``limit`` is how many seconds the job waits for it before it gives the node
 up: more than all that the node itself waits for in the step.
 """
@@ -40,7 +43,7 @@ class Keys:
 
 @dataclasses.dataclass(frozen=True)
 class Configure:
-    """Write ceph.conf and the administrator's key."""
+    """Write ceph.conf and, beside a mon, the administrator's key."""
 
     name: ClassVar[str] = "configure"
     limit: ClassVar[int] = 60
@@ -48,7 +51,8 @@ class Configure:
     #: CRUSH types above the host and their names, the outermost first.
     place: tuple[tuple[str, str], ...]
     hostname: str
-    keys: Keys
+    #: None for a node that is to do without.
+    admin: Secret | None
 
     def __post_init__(self) -> None:
         check_id(self.hostname)
@@ -59,7 +63,8 @@ class Configure:
     def sentence(self) -> str:
         """Say what the step will do."""
         spots = "".join(f", {kind} {spot}" for kind, spot in self.place)
-        return f"write /etc/ceph/ceph.conf and the administrator's key{spots}"
+        key = " and the administrator's key" if self.admin else ""
+        return f"write /etc/ceph/ceph.conf{key}{spots}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +115,7 @@ class MakeMgr:
     name: ClassVar[str] = "mgr"
     limit: ClassVar[int] = 240
     id: str
+    admin: Secret
 
     def __post_init__(self) -> None:
         check_id(self.id)
@@ -133,6 +139,7 @@ class MakeOsd:
     device_class: str | None
     #: Those of the devices whose content may be destroyed, whatever it is.
     wipe: tuple[str, ...]
+    admin: Secret
 
     def __post_init__(self) -> None:
         uuid.UUID(self.fsid)
@@ -163,6 +170,7 @@ class StartOsd:
     osd_uuid: str
     device: str
     db_device: str | None
+    admin: Secret
 
     def __post_init__(self) -> None:
         uuid.UUID(self.fsid)
@@ -191,6 +199,7 @@ class MakeLvmOsds:
     device_class: str | None
     #: Those of the devices whose content may be destroyed, whatever it is.
     wipe: tuple[str, ...]
+    admin: Secret
 
     def __post_init__(self) -> None:
         uuid.UUID(self.fsid)
@@ -249,6 +258,7 @@ class MakeClient:
     limit: ClassVar[int] = 120
     user: str
     pool: str
+    admin: Secret
 
     def __post_init__(self) -> None:
         _check_name(self.user, "a Ceph user")

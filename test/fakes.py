@@ -35,9 +35,12 @@ from ganeti_ceph.facts import (
     Pool,
 )
 from ganeti_ceph.plan import PACKAGES, Node
+from ganeti_ceph.secret import Secret
 
 RELEASES = ("bookworm", "trixie")
 FSID = "5b6a3ad2-2d6e-4b0c-9a5e-0d3f6a1c7e11"
+#: The administrator\'s key.
+ADMIN = Secret("adm1n-s3cret==")
 OTHER_FSID = "0f0f0f0f-1111-4222-8333-444444444444"
 GIB = 2**30
 
@@ -113,6 +116,16 @@ def make_node(name: str = "node1", number: int | None = None, **changes: Any) ->
     return Node(**node, facts=NodeFacts(**facts))
 
 
+def holds_key(*without: str) -> Callable[[str, Any], Any]:
+    """Return what answers ``ceph_look`` on nodes that hold a mon, but for these."""
+
+    def look(node: str, sent: Any) -> Any:
+        wire.decode(rpc.Look, sent)
+        return wire.encode(make_node(has_keys=node not in without).facts)
+
+    return look
+
+
 def make_nodes(count: int, **changes: Any) -> list[Node]:
     """Return that many nodes, node1 and so on."""
     return [make_node(f"node{index}", **changes) for index in range(1, count + 1)]
@@ -155,7 +168,8 @@ def effect(
     """Return a node and the cluster after a step on it, as the real ones would be."""
     if isinstance(step, steps.Configure):
         text = cephconf.render(step.conf, step.place, step.hostname)
-        return with_facts(node, conf=text, has_keys=True), cluster
+        has_keys = node.facts.has_keys or step.admin is not None
+        return with_facts(node, conf=text, has_keys=has_keys), cluster
     if isinstance(step, steps.MakeMon):
         node = with_facts(node, mons=(step.id,))
         if cluster is not None:
@@ -1199,7 +1213,7 @@ class FakeNodes:
                 self.nodes[node], self.cluster = effect(
                     step, self.nodes[node], self.cluster, self.nodes
                 )
-                if isinstance(step, steps.Configure):
+                if isinstance(step, steps.MakeMon):
                     self.keys = step.keys
             done = f"{step.name} was done" if error is None else ""
             outcomes.append(rpc.Outcome(step.name, 1.5, done, error))

@@ -175,11 +175,11 @@ def grant(unit: Any, disks: list[dict[str, str]]) -> None:
         if disk.dev_type == _RBD:
             known |= _pools_of_ours(disk.params)
     new = set().union(*map(_pools_of_ours, disks)) - known
-    able = _storage_nodes(unit)
-    if not new or not able:
+    nodes = _storage_nodes(unit)
+    if not new or not nodes:
         return
     wanted = wire.encode(rpc.Grant(uri.DISK_USER, tuple(sorted(new))))
-    error = _ask_one(unit, rpc.GRANT, able, wanted)
+    error = _ask_one(unit, rpc.GRANT, nodes, wanted)
     if error:
         raise errors.OpExecError(error)
 
@@ -196,11 +196,15 @@ def _storage_nodes(unit: Any) -> list[str]:
 
 
 def _ask_one(unit: Any, call: Any, nodes: list[str], sent: Any) -> str | None:
-    """Have one of the nodes do something for all; return why none could."""
-    from ganeti_ceph import rpc
+    """Have one of the nodes that hold a mon do something; return why none could."""
+    from ganeti_ceph import rpc, wire
 
-    error = None
-    for uuid in nodes[:3]:
+    looked = rpc.call(
+        unit.rpc, rpc.LOOK, dict.fromkeys(nodes, wire.encode(rpc.Look((), ())))
+    )
+    able = [uuid for uuid, one in looked.items() if one.answer and one.answer.has_keys]
+    error: str | None = "no node that is online has the administrator's key"
+    for uuid in able[:3]:
         error = rpc.call(unit.rpc, call, {uuid: sent})[uuid].error
         if error is None:
             break

@@ -19,7 +19,7 @@ _POOL = re.compile(r"profile rbd pool=([A-Za-z0-9_.-]+)")
 
 def make(step: MakeClient) -> str:
     """Write down the key of the user on this node; the user is made if need be."""
-    with ceph.connect() as cluster:
+    with ceph.connect(key=step.admin) as cluster:
         key = _ensure(cluster, step.user, (step.pool,))
     entity = f"client.{step.user}"
     files.write(files.keyring(step.user), config.keyring(entity, key), 0o600)

@@ -27,17 +27,18 @@ def mon_keyring(keys: Keys) -> str:
 
 
 def configure(step: Configure) -> str:
-    """Write ceph.conf and the administrator's keyring; refuse another cluster's."""
+    """Write ceph.conf and, if given, the administrator's key; not over another's."""
     text = files.read(files.CONF)
     theirs = cephconf.read_fsid(text) if text is not None else None
     if text is not None and theirs != step.conf.fsid:
         raise ExecError(f"{files.CONF} is of another storage cluster, {theirs}")
     # The key first: where ceph.conf is, the key is too.
-    files.write(
-        files.ADMIN_KEYRING,
-        keyring("client.admin", step.keys.admin, _ADMIN_CAPS),
-        0o600,
-    )
+    if step.admin:
+        files.write(
+            files.ADMIN_KEYRING,
+            keyring("client.admin", step.admin, _ADMIN_CAPS),
+            0o600,
+        )
     files.write(
         files.CONF, cephconf.render(step.conf, step.place, step.hostname), 0o644
     )

@@ -12,7 +12,7 @@ _CAPS = ["mon", "allow profile mgr", "osd", "allow *", "mds", "allow *"]
 def make(step: MakeMgr, run: Runner) -> str:
     """Give a mgr its key and start it."""
     entity = f"mgr.{step.id}"
-    with ceph.connect() as cluster:
+    with ceph.connect(key=step.admin) as cluster:
         answer = ceph.command(cluster, "auth get-or-create", entity=entity, caps=_CAPS)
     owner = files.ceph_ids()
     directory = files.daemon_dir("mgr", step.id)

@@ -25,7 +25,7 @@ def make(step: MakeOsd, run: Runner) -> str:
         devices.check_unchanged(path, path in step.wipe, run, own=step.osd_uuid)
         for path in paths
     ]
-    with ceph.connect() as cluster:
+    with ceph.connect(key=step.admin) as cluster:
         osd_id, key = _register(cluster, step.osd_uuid)
         if step.device_class:
             ceph.command(
@@ -101,7 +101,7 @@ def start(step: StartOsd, run: Runner) -> str:
         for path in directory.iterdir():
             os.chown(path, *owner, follow_symlinks=False)
     if not (directory / "keyring").exists():
-        with ceph.connect() as cluster:
+        with ceph.connect(key=step.admin) as cluster:
             answer = ceph.command(cluster, "auth get", entity=f"osd.{osd_id}")
         text = config.keyring(f"osd.{osd_id}", Secret(answer[0]["key"]))
         files.write(directory / "keyring", text, 0o600, owner)
@@ -116,7 +116,7 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
         devices.check_unchanged(path, path in step.wipe, run)
         for path in step.devices + step.db_devices
     ]
-    with ceph.connect() as cluster:
+    with ceph.connect(key=step.admin) as cluster:
         answer = ceph.command(
             cluster,
             "auth get-or-create",

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import rados
-from fakes import FakeCeph
+from fakes import ADMIN, FakeCeph
 
 from ganeti_ceph import ceph
 from ganeti_ceph.errors import CephError
@@ -47,6 +47,15 @@ def test_the_administrators_key_is_used(given):
     with ceph.connect():
         pass
     assert (given["name"], given["conffile"]) == ("client.admin", ceph.CONF)
+
+
+def test_a_key_that_is_given_goes_before_all_keyrings(given):
+    with ceph.connect():
+        pass
+    assert "key" not in given["conf"]
+    with ceph.connect(key=ADMIN):
+        pass
+    assert given["conf"]["key"] == ADMIN.reveal()
 
 
 @pytest.mark.parametrize("eager", [True, False])

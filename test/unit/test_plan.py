@@ -605,7 +605,9 @@ def test_bare_nodes_get_everything_in_order():
         "health",
     ]
     for node in nodes:
-        assert steps_of(made, MakeClient, node) == [MakeClient("ganeti", "rbd")]
+        assert steps_of(made, MakeClient, node) == [
+            MakeClient("ganeti", "rbd", KEYS.admin)
+        ]
         assert len(steps_of(made, Configure, node)) == 1
         assert len(steps_of(made, MakeMon, node)) == 1
         assert [step.device for step in steps_of(made, MakeOsd, node)] == [
@@ -866,6 +868,21 @@ def test_a_configuration_that_is_as_it_should_be_is_not_written_again():
     ):
         changed = fakes.with_facts(node, **changes)
         assert steps_of(planned([changed], new_keys=new_keys), Configure)
+
+
+def test_only_nodes_with_a_mon_keep_the_administrators_key():
+    made = planned(nodes_of(3), with_params(mon_count=1))
+    assert [step.admin for step in steps_of(made, Configure)] == [
+        KEYS.admin,
+        None,
+        None,
+    ]
+    for step in steps_of(made, MakeOsd):
+        assert step.admin == KEYS.admin
+    # One that has none is complete without it.
+    nodes, cluster = finish(nodes_of(3), with_params(mon_count=1))
+    assert [node.facts.has_keys for node in nodes] == [True, False, False]
+    assert planned(nodes, with_params(mon_count=1), cluster).stages == ()
 
 
 def test_a_new_option_is_written_to_all_nodes_and_nothing_else_is_done():

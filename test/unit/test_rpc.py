@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fakes import FakeRpc, UnknownCallError, make_node
+from fakes import ADMIN, FakeRpc, UnknownCallError, make_node
 from test_steps import EXAMPLES
 
 from ganeti_ceph import rpc, wire
@@ -65,7 +65,7 @@ def test_what_is_no_step_is_refused(data):
 
 
 def test_one_bad_step_refuses_all():
-    good = rpc.encode_steps([MakeMgr("a")])
+    good = rpc.encode_steps([MakeMgr("a", ADMIN)])
     with pytest.raises(wire.WireError):
         rpc.decode_steps([*good, ["osd-start", {}]])
 

@@ -25,13 +25,14 @@ from ganeti_ceph.steps import (
 
 UUID = "11111111-2222-4333-8444-555555555555"
 KEYS = Keys(Secret("m0n-s3cret"), Secret("adm1n-s3cret"))
+ADMIN = KEYS.admin
 MONS = (Mon("node1", "192.0.2.1"),)
 CONF = ClusterConf(FSID, MONS, "192.0.2.0/24", None, ())
 
 #: One of each kind, and its sentence.
 EXAMPLES = [
     (
-        Configure(CONF, (("room", "b"), ("rack", "r1")), "node1", KEYS),
+        Configure(CONF, (("room", "b"), ("rack", "r1")), "node1", KEYS.admin),
         "write /etc/ceph/ceph.conf and the administrator's key, room b, rack r1",
     ),
     (
@@ -42,18 +43,22 @@ EXAMPLES = [
         Settle(("node1", "node2"), (("a", "1"),), ("restful",)),
         "wait for the quorum of mons node1, node2, set a=1, mgr module restful off",
     ),
-    (MakeMgr("node1"), "make and start mgr.node1"),
+    (MakeMgr("node1", ADMIN), "make and start mgr.node1"),
     (
-        MakeOsd(FSID, UUID, "/dev/sdb", 20 * 2**30, "/dev/sdc", "ssd", ("/dev/sdb",)),
+        MakeOsd(
+            FSID, UUID, "/dev/sdb", 20 * 2**30, "/dev/sdc", "ssd", ("/dev/sdb",), ADMIN
+        ),
         "/dev/sdb (20.0 GiB): wipe it and make and start an OSD, its metadata on"
         " /dev/sdc",
     ),
     (
-        StartOsd(FSID, 3, UUID, "/dev/sdb", None),
+        StartOsd(FSID, 3, UUID, "/dev/sdb", None, ADMIN),
         "/dev/sdb: start osd.3, which it carries",
     ),
     (
-        MakeLvmOsds(FSID, ("/dev/sdb",), ("/dev/sdc",), True, None, ("/dev/sdb",)),
+        MakeLvmOsds(
+            FSID, ("/dev/sdb",), ("/dev/sdc",), True, None, ("/dev/sdb",), ADMIN
+        ),
         "/dev/sdb: wipe /dev/sdb, make and start encrypted OSDs on logical volumes,"
         " their metadata on /dev/sdc",
     ),
@@ -62,7 +67,7 @@ EXAMPLES = [
         "make pool rbd: 3 copies (2 at the least), one per host, 128 placement groups",
     ),
     (
-        MakeClient("ganeti", "vms"),
+        MakeClient("ganeti", "vms", ADMIN),
         "get the key of client.ganeti, for the images in pool vms",
     ),
     (AwaitHealth(120), "wait for HEALTH_OK (for 120 s at the most)"),
@@ -85,9 +90,9 @@ def test_no_step_shows_a_secret(step, sentence):
 
 
 def test_sentences_leave_out_what_is_not_done():
-    plain = MakeOsd(FSID, UUID, "/dev/sdb", 2**30, None, None, ())
+    plain = MakeOsd(FSID, UUID, "/dev/sdb", 2**30, None, None, (), ADMIN)
     assert plain.sentence() == "/dev/sdb (1.0 GiB): make and start an OSD"
-    many = MakeLvmOsds(FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, ())
+    many = MakeLvmOsds(FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, (), ADMIN)
     assert many.sentence() == (
         "/dev/sdb, /dev/sdc: make and start OSDs on logical volumes"
     )
@@ -110,13 +115,13 @@ def test_sentences_leave_out_what_is_not_done():
 )
 def test_no_step_is_made_for_what_is_no_device(path):
     with pytest.raises(ValueError):
-        MakeOsd(FSID, UUID, path, 1, None, None, ())
+        MakeOsd(FSID, UUID, path, 1, None, None, (), ADMIN)
     with pytest.raises(ValueError):
-        MakeOsd(FSID, UUID, "/dev/sdb", 1, path, None, ())
+        MakeOsd(FSID, UUID, "/dev/sdb", 1, path, None, (), ADMIN)
     with pytest.raises(ValueError):
-        StartOsd(FSID, 1, UUID, path, None)
+        StartOsd(FSID, 1, UUID, path, None, ADMIN)
     with pytest.raises(ValueError):
-        MakeLvmOsds(FSID, ("/dev/sdb",), (path,), False, None, ())
+        MakeLvmOsds(FSID, ("/dev/sdb",), (path,), False, None, (), ADMIN)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +134,7 @@ def test_no_step_is_made_for_what_is_no_device(path):
     ],
 )
 def test_paths_that_devices_have(path):
-    assert MakeOsd(FSID, UUID, path, 1, path, None, ()).device == path
+    assert MakeOsd(FSID, UUID, path, 1, path, None, (), ADMIN).device == path
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import dataclasses
 import types
 
 import pytest
-from fakes import FakeConfig, FakeRpc, make_nodes
+from fakes import FakeConfig, FakeRpc, holds_key, make_nodes
 from ganeti import constants, errors, objects
 
 from ganeti_ceph import state, wire
@@ -89,6 +89,7 @@ class Nodes(FakeRpc):
     def __init__(self):
         super().__init__({node.uuid: node.name for node in NODES})
         self.answers("ceph_disks", self._look)
+        self.answers("ceph_look", holds_key())
         self.answers("ceph_grant", self._grant)
         #: What is found of an image, by its volume.
         self.found = {}
@@ -290,7 +291,11 @@ def test_our_user_may_open_the_images_before_they_are_looked_at(unit):
     unit.cfg.find("node1").AddTag(state.NODE_READY)
     unit.check()
     assert unit.rpc.granted == [Grant("ganeti", ("ssd",))]
-    assert [name for name, _ in unit.rpc.sent] == ["ceph_grant", "ceph_disks"]
+    assert [name for name, _ in unit.rpc.sent] == [
+        "ceph_look",
+        "ceph_grant",
+        "ceph_disks",
+    ]
 
 
 def test_another_user_is_granted_nothing(unit):

@@ -233,6 +233,7 @@ class Cluster:
         self.proc = types.SimpleNamespace(GetECId=lambda: "ec")
         self.op = types.SimpleNamespace(diskparams=None)
         self.granted = []
+        self.rpc.answers("ceph_look", fakes.holds_key())
         self.rpc.answers("ceph_grant", self._grant)
 
     def _grant(self, node, sent):
@@ -343,6 +344,7 @@ def test_another_node_is_asked_where_one_fails(cluster):
     for node in nodes:
         cluster.cfg.find(node.name).AddTag(state.NODE_READY)
     cluster.rpc = fakes.FakeRpc({node.uuid: node.name for node in nodes})
+    cluster.rpc.answers("ceph_look", fakes.holds_key())
     asked, failing = [], 2
 
     def answer(node, sent):
@@ -358,6 +360,24 @@ def test_another_node_is_asked_where_one_fails(cluster):
     with pytest.raises(errors.OpExecError, match="failure 3"):
         cluster.generate({"pool": "ssd"}, defaults=OURS)
     assert len(asked) == 3
+
+
+def test_a_node_with_a_mon_is_asked_for_only_it_holds_the_key(cluster):
+    nodes = [fakes.make_node(f"node{number}") for number in (2, 3)]
+    cluster.cfg.add_group("more", nodes)
+    for node in nodes:
+        cluster.cfg.find(node.name).AddTag(state.NODE_READY)
+    uuids = [NODE.uuid, *(node.uuid for node in nodes)]
+    cluster.rpc = fakes.FakeRpc(dict.fromkeys(uuids, "a node"))
+    asked = []
+    cluster.rpc.answers("ceph_grant", lambda node, sent: asked.append(node))
+    cluster.rpc.answers("ceph_look", fakes.holds_key(*uuids[:2]))
+    cluster.generate({"pool": "ssd"}, defaults=OURS)
+    assert asked == [uuids[2]]
+    cluster.rpc.answers("ceph_look", fakes.holds_key(*uuids))
+    with pytest.raises(errors.OpExecError, match=r"no node .* administrator's key"):
+        cluster.generate({"pool": "ssd"}, defaults=OURS)
+    assert len(asked) == 1
 
 
 # gnt-instance modify --disk

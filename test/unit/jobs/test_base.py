@@ -70,7 +70,7 @@ CONF = ClusterConf(FSID, MONS, "192.0.2.0/24", None, ())
 
 
 def configure(node):
-    return Configure(CONF, (), node.host, KEYS)
+    return Configure(CONF, (), node.host, KEYS.admin)
 
 
 def make_mon(node):
@@ -80,7 +80,7 @@ def make_mon(node):
 STAGES = (
     Stage("configuration", tuple((node.uuid, (configure(node),)) for node in NODES)),
     Stage("mons", tuple((node.uuid, (make_mon(node),)) for node in NODES)),
-    Stage("mgrs", ((TWO, (MakeMgr("node2"), AwaitHealth(9))),)),
+    Stage("mgrs", ((TWO, (MakeMgr("node2", KEYS.admin), AwaitHealth(9))),)),
 )
 
 
@@ -195,7 +195,10 @@ def test_a_node_that_does_not_answer_is_named_with_what_it_was_to_do(stages):
 
 
 def test_each_kind_of_step_of_a_silent_node_is_named_once(stages):
-    many = Stage("many", ((TWO, (MakeMgr("a"), MakeMgr("b"), AwaitHealth(9))),))
+    many = Stage(
+        "many",
+        ((TWO, (MakeMgr("a", KEYS.admin), MakeMgr("b", KEYS.admin), AwaitHealth(9))),),
+    )
     stages.break_connection("node2")
     assert "node2: mgr, health: " in stages.failure((many,))
 

@@ -4,13 +4,14 @@ import errno
 
 import fakes
 import pytest
+from fakes import ADMIN
 
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.node import client, files
 from ganeti_ceph.rpc import Grant
 from ganeti_ceph.steps import MakeClient
 
-STEP = MakeClient("ganeti", "vms")
+STEP = MakeClient("ganeti", "vms", ADMIN)
 ENTITY = "client.ganeti"
 KEY = "key-of-client.ganeti=="
 

@@ -14,7 +14,7 @@ from ganeti_ceph.steps import Configure, Keys
 
 KEYS = Keys(Secret("m0n-s3cret=="), Secret("adm1n-s3cret=="))
 CONF = ClusterConf(FSID, (Mon("node1", "192.0.2.1"),), "192.0.2.0/24", None, ())
-STEP = Configure(CONF, (("rack", "r1"),), "node1", KEYS)
+STEP = Configure(CONF, (("rack", "r1"),), "node1", KEYS.admin)
 
 
 def test_conf_and_key_are_written(tree):

@@ -3,12 +3,13 @@
 import stat
 
 import pytest
+from fakes import ADMIN
 
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.node import files, mgr
 from ganeti_ceph.steps import MakeMgr
 
-STEP = MakeMgr("node1")
+STEP = MakeMgr("node1", ADMIN)
 UNIT = "ceph-mgr@node1.service"
 
 

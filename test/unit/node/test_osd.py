@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from fakes import FSID, make_device, make_label
+from fakes import ADMIN, FSID, make_device, make_label
 
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.node import devices, files, osd
@@ -17,11 +17,11 @@ UUID = "11111111-2222-4333-8444-555555555555"
 OTHER = "99999999-2222-4333-8444-555555555555"
 SIZE = 4 * 2**20
 BOTH = ("/dev/sdb", "/dev/nvme0")
-MAKE = MakeOsd(FSID, UUID, "/dev/sdb", SIZE, None, None, ())
+MAKE = MakeOsd(FSID, UUID, "/dev/sdb", SIZE, None, None, (), ADMIN)
 WITH_DB = dataclasses.replace(MAKE, db_device="/dev/nvme0", wipe=BOTH)
-START = StartOsd(FSID, 3, UUID, "/dev/sdb", None)
+START = StartOsd(FSID, 3, UUID, "/dev/sdb", None, ADMIN)
 LVM = MakeLvmOsds(
-    FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, ("/dev/sdb", "/dev/sdc")
+    FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, ("/dev/sdb", "/dev/sdc"), ADMIN
 )
 OURS = make_label(osd_uuid=UUID, osd_id=3)
 

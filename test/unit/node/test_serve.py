@@ -6,7 +6,7 @@ import threading
 
 import fakes
 import pytest
-from fakes import FSID
+from fakes import ADMIN, FSID
 from ganeti import backend
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,7 +180,7 @@ def test_the_status_travels(storage):
 
 def test_each_step_has_its_outcome_in_the_order_asked(action):
     action(MakeMgr, lambda step: f"mgr.{step.id} runs")
-    outcomes = do(MakeMgr("a"), MakeMgr("b"), MakeMgr("c"))
+    outcomes = do(MakeMgr("a", ADMIN), MakeMgr("b", ADMIN), MakeMgr("c", ADMIN))
     assert [outcome.done for outcome in outcomes] == [
         "mgr.a runs",
         "mgr.b runs",
@@ -196,7 +196,9 @@ def test_no_steps_have_no_outcomes():
 def test_the_steps_of_one_node_are_done_at_the_same_time(action):
     together = threading.Barrier(2, timeout=30)
     action(MakeMgr, lambda step: str(together.wait() >= 0))
-    assert [outcome.done for outcome in do(MakeMgr("a"), MakeMgr("b"))] == ["True"] * 2
+    assert [
+        outcome.done for outcome in do(MakeMgr("a", ADMIN), MakeMgr("b", ADMIN))
+    ] == ["True"] * 2
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ def test_the_steps_of_one_node_are_done_at_the_same_time(action):
 def test_a_step_that_fails_says_why_and_does_not_stop_the_others(action, error, text):
     action(MakeMgr, raises(error))
     action(AwaitHealth, lambda step: "healthy")
-    failed, good = do(MakeMgr("a"), AwaitHealth(1))
+    failed, good = do(MakeMgr("a", ADMIN), AwaitHealth(1))
     assert (failed.step, failed.done, failed.error) == ("mgr", "", text)
     assert (good.done, good.error) == ("healthy", None)
 
@@ -222,22 +224,22 @@ def test_a_node_works_for_one_job_at_a_time(action):
     """A job that gave up may have left its call behind."""
     begun, go_on = threading.Event(), threading.Event()
     action(MakeMgr, lambda step: str(begun.set() or go_on.wait(30)))
-    first = threading.Thread(target=do, args=[MakeMgr("a")])
+    first = threading.Thread(target=do, args=[MakeMgr("a", ADMIN)])
     first.start()
     try:
         assert begun.wait(30)
-        sent = [PROTOCOL, rpc.encode_steps([MakeMgr("a")])]
+        sent = [PROTOCOL, rpc.encode_steps([MakeMgr("a", ADMIN)])]
         assert "a former run still works" in refusal("ceph_do", sent)
     finally:
         go_on.set()
         first.join()
-    assert do(MakeMgr("a"))[0].error is None
+    assert do(MakeMgr("a", ADMIN))[0].error is None
 
 
 def test_one_step_that_is_not_known_keeps_all_from_being_done(action):
     done = []
     action(MakeMgr, done.append)
-    sent = [*rpc.encode_steps([MakeMgr("a")]), ["reboot", {}]]
+    sent = [*rpc.encode_steps([MakeMgr("a", ADMIN)]), ["reboot", {}]]
     assert "does not know" in refusal("ceph_do", [PROTOCOL, sent])
     assert done == []
 
