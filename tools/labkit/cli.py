@@ -130,7 +130,7 @@ def run_demo(args: argparse.Namespace) -> int:
 def run_check(args: argparse.Namespace) -> int:
     """Run all checks and tests on all releases."""
     releases = [RELEASES[args.release]] if args.release else list(RELEASES.values())
-    return check(releases, args.brief)
+    return check(releases, args.all)
 
 
 def keep_node(args: argparse.Namespace) -> int:
@@ -197,9 +197,9 @@ def _add_arguments(sub: argparse.ArgumentParser, command: Command) -> None:
         )
     if "check" in command.takes:
         sub.add_argument(
-            "--brief",
+            "--all",
             action="store_true",
-            help="leave out the longer tests of disks, most of them on one release",
+            help="also the slow tests, and all of them on each release",
         )
     if "shape" in command.takes:
         sub.add_argument("--nodes", type=int, default=3, help="(%(default)s)")

@@ -36,6 +36,8 @@ def init_command(*storage: str) -> list[str]:
         f"--hypervisor-parameters={HYPERVISOR}",
         "--backend-parameters=memory=128M,vcpus=1",
         "--enabled-disk-templates=rbd,file,diskless",
+        # The nodes know each other's names, and shall those of removed nodes, too.
+        "--no-etc-hosts",
         *storage,
         CLUSTER_NAME,
     ]
