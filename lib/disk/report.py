@@ -13,13 +13,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ganeti import backend, constants
+from ganeti import backend, constants, errors, ssconf
 
+from ganeti_ceph import params
 from ganeti_ceph.disk import options, space, uri
 from ganeti_ceph.disk.options import DiskOptions
 from ganeti_ceph.disk.space import Space
 from ganeti_ceph.errors import CephError, Error, UsageError
-from ganeti_ceph.node import files
+from ganeti_ceph.node import files, osd_memory
 
 #: Where luxid asks for one of these, the pool is not added.
 _GO_BEFORE = frozenset({constants.ST_LVM_VG, constants.ST_RADOS})
@@ -35,10 +36,10 @@ def extend_storage_types(types: dict[str, Any]) -> None:
     types[constants.ST_RADOS] = PoolStorage
 
 
-def pool_info(pool: str, params: Sequence[Any]) -> dict[str, Any]:
-    """Return the room of a pool; ``params`` holds its disks' options."""
+def pool_info(pool: str, given: Sequence[Any]) -> dict[str, Any]:
+    """Return the room of a pool; ``given`` holds its disks' options."""
     try:
-        wanted = options.read(params[0])
+        wanted = options.read(given[0])
         return _info(space.ask(wanted, pool))
     except Error as err:
         logging.warning("ganeti-ceph cannot tell the room in pool %s: %s", pool, err)
@@ -51,13 +52,36 @@ def node_info(
     """Add the room of the cluster's pool, before that of other storage.
 
     A volume group goes before it: htools count instances' disks against it, and never
-    rbd disks against anything.
+    rbd disks against anything.  What OSDs are sure of is taken off the free memory.
     """
     units, _ = args
     boot_id, storage, hypervisors = wrapped(*args, **kwargs)
     if units is not None and _GO_BEFORE.isdisjoint(unit[0] for unit in units):
         storage = [*_default_info(), *storage]
-    return boot_id, storage, hypervisors
+    return boot_id, storage, _without_osds(hypervisors)
+
+
+def _without_osds(hypervisors: Any) -> Any:
+    """Return what hypervisors tell of the node, less the memory that OSDs get."""
+    resident = osd_memory.resident() if hypervisors else []
+    if not resident:
+        return hypervisors
+    try:
+        wanted = params.from_tags(ssconf.SimpleStore().GetClusterTags()).osd_memory
+    except (Error, errors.GenericError) as err:
+        logging.warning("ganeti-ceph cannot tell what memory OSDs get: %s", err)
+        return hypervisors
+    less = osd_memory.reserved(wanted, resident) // 2**20
+    return [
+        one
+        if one is None or "memory_free" not in one
+        else {
+            **one,
+            "memory_free": max(one["memory_free"] - less, 0),
+            "memory_dom0": max(one.get("memory_dom0", 0) + less, 0),
+        }
+        for one in hypervisors
+    ]
 
 
 class PoolStorage:

@@ -21,6 +21,7 @@ from ganeti_ceph.params.values import (
     DevicePath,
     FailureDomain,
     Kind,
+    Memory,
     Name,
     Network,
     Number,
@@ -61,7 +62,7 @@ class Declaration:
         return self.kind.format(self.default)
 
 
-#: The declared name that stands for all of ``conf.osd_memory_target`` and the like.
+#: The declared name that stands for all of ``conf.osd_max_backfills`` and the like.
 CONF = "conf.NAME"
 CONF_PREFIX = "conf."
 
@@ -127,6 +128,15 @@ class StorageParameters:
         "How an OSD lies on its disk: on a logical volume, directly on the device, "
         "or, with auto, on a logical volume where the node has device-mapper.",
         changes=_NEW_OSDS,
+    )
+    osd_memory: int | None = _declare(
+        "osd-memory",
+        Auto(Memory(2**30)),
+        None,
+        "How much memory an OSD aims to use; with auto half of what the host, its "
+        "daemons and its instances leave, divided among its OSDs, and at the least "
+        "2 GiB.",
+        changes="on each node within minutes, when Ganeti's watcher runs there",
     )
     device_class: str | None = _declare(
         "device-class",
@@ -270,6 +280,7 @@ MANAGED_OPTIONS: MappingProxyType[str, str | None] = MappingProxyType(
         "ms_bind_ipv6": "public-network",
         "osd_crush_chooseleaf_type": "failure-domain",
         "osd_data": None,
+        "osd_memory_target": "osd-memory",
         "osd_objectstore": None,
         "osd_pool_default_min_size": "pool-min-size",
         "osd_pool_default_pg_autoscale_mode": "pool-pgs",

@@ -47,6 +47,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Value = str | int | bool | Network | OsdLayout | FailureDomain | Access | None
 
 
+#: Units of sizes, as powers of two.
+_SHIFTS = {"M": 20, "G": 30, "T": 40}
+
+
 class RefusedError(Exception):
     """Text that is no value of its kind; ``offset`` is the place in that text."""
 
@@ -167,6 +171,35 @@ class PowerOfTwo(Number):
                 f"{number} is not a power of two: write {below} or {2 * below}"
             )
         return number
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """A size in memory, kept as bytes and written as Ganeti writes sizes (``4G``)."""
+
+    least: int
+
+    @property
+    def syntax(self) -> str:
+        return f"a size from {self.format(self.least)}, such as 4G"
+
+    def parse(self, text: str) -> int:
+        found = re.fullmatch("([0-9]{1,9})([MGT]?)", text.upper())
+        if not found:
+            raise RefusedError(f"{text!r} is not {self.syntax}")
+        # Without a unit, Ganeti's is the mebibyte.
+        size = int(found[1]) << _SHIFTS[found[2] or "M"]
+        if size < self.least:
+            raise RefusedError(
+                f"{text} is too small: the least is {self.format(self.least)}"
+            )
+        return size
+
+    def format(self, value: Value) -> str:
+        for unit, shift in reversed(_SHIFTS.items()):
+            if value % (1 << shift) == 0:
+                return f"{value >> shift}{unit}"
+        raise ValueError(value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,7 +40,7 @@ def test_all_that_is_written():
     text = cephconf.render(
         conf(
             cluster_network="198.51.100.0/24",
-            options=(("osd_memory_target", "2G"),),
+            options=(("osd_max_backfills", "2G"),),
         ),
         (("room", "b"), ("rack", "r1")),
         "node1",
@@ -52,7 +52,7 @@ def test_all_that_is_written():
         "public_network": "192.0.2.0/24",
         "cluster_network": "198.51.100.0/24",
         "crush_location": "root=default room=b rack=r1 host=node1",
-        "osd_memory_target": "2G",
+        "osd_max_backfills": "2G",
     }
 
 

@@ -19,6 +19,7 @@ from ganeti_ceph.params.values import (
     Choice,
     Cidr,
     DevicePath,
+    Memory,
     Name,
     Number,
     OddNumber,
@@ -53,7 +54,7 @@ def test_all_parameters_together():
         "encrypt=yes,osd-layout=lvm,device-class=ssd,public-network=10.0.0.0/24,"
         "cluster-network=192.0.2.0/25,mon-count=5,mgr-count=1,pool=disks.1,pool-size=4,"
         "pool-min-size=3,pool-pgs=128,failure-domain=rack,access=kernelspace,wipe=yes,"
-        "conf.osd_memory_target=4294967296,conf.mon_allow_pool_delete=true"
+        "conf.osd_max_backfills=4294967296,conf.mon_allow_pool_delete=true"
     ) == params.StorageParameters(
         disks=("/dev/disk/by-path/pci-0000:00*", "/dev/sdc"),
         db_devices=("/dev/nvme0n1",),
@@ -73,7 +74,7 @@ def test_all_parameters_together():
         wipe=True,
         conf=(
             ("mon_allow_pool_delete", "true"),
-            ("osd_memory_target", "4294967296"),
+            ("osd_max_backfills", "4294967296"),
         ),
     )
 
@@ -188,7 +189,7 @@ def test_caret_stays_below_its_place_after_a_tab_or_line_end():
         ("ceph:conf.a_b=1,2=3", "a value cannot hold a comma", "2=3"),
         ("ceph:pool_size=3", "did you mean 'pool-size'?", "pool_size=3"),
         ("ceph:disk=/dev/a, wipe=no", "did you mean 'wipe'?", " wipe=no"),
-        ("ceph:osd_memory_target=3", "'conf.osd_memory_target'", "osd_memory_target=3"),
+        ("ceph:osd_max_backfills=3", "'conf.osd_max_backfills'", "osd_max_backfills=3"),
         ("ceph:xyzzy=3", "there are disk, db-device", "xyzzy=3"),
     ],
 )
@@ -372,6 +373,7 @@ OTHER = {
     "db-device": ("/dev/sdb",),
     "encrypt": True,
     "osd-layout": params.OsdLayout.RAW,
+    "osd-memory": 4 * 2**30,
     "device-class": "ssd",
     "public-network": ipaddress.ip_network("10.0.0.0/24"),
     "cluster-network": ipaddress.ip_network("fd00::/64"),
@@ -392,6 +394,7 @@ CHANGEABLE = {
     "db-device",
     "encrypt",
     "osd-layout",
+    "osd-memory",
     "device-class",
     "mon-count",
     "mgr-count",
@@ -439,14 +442,14 @@ def test_tags_hold_what_was_given():
     assert params.to_tags(DEFAULTS) == frozenset()
     change = (
         "ceph:disk=/dev/sdb,disk=/dev/sdc,public-network=fd00::/64,mon-count=3,"
-        "encrypt=yes,conf.osd_memory_target=4294967296"
+        "encrypt=yes,conf.osd_max_backfills=4294967296"
     )
     assert params.to_tags(parsed(change)) == {
         "ceph:disk:/dev/sdb",
         "ceph:disk:/dev/sdc",
         "ceph:public-network:fd00::/64",
         "ceph:encrypt:yes",
-        "ceph:conf.osd_memory_target:4294967296",
+        "ceph:conf.osd_max_backfills:4294967296",
     }
 
 
@@ -531,6 +534,34 @@ def test_manual_page_has_all_declarations():
 # Errors
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4G", 4 * 2**30),
+        ("4g", 4 * 2**30),
+        ("1024", 2**30),
+        ("1536M", 1536 * 2**20),
+        ("1T", 2**40),
+        ("auto", None),
+    ],
+)
+def test_memory_is_written_as_ganeti_writes_sizes(text, size):
+    assert parsed(f"ceph:osd-memory={text}").osd_memory == size
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("1023", "1023 is too small: the least is 1G"),
+        ("4GB", "'4GB' is not a size from 1G, such as 4G"),
+        ("-1G", "is not a size"),
+    ],
+)
+def test_other_memory_is_refused(text, complaint):
+    with pytest.raises(params.ParameterError, match=complaint):
+        parsed(f"ceph:osd-memory={text}")
+
+
 def test_errors_end_programs_as_ganeti_does():
     kinds = [errors.UsageError, errors.PrereqError, errors.ExecError, errors.CephError]
     assert {kind.exit_code for kind in kinds} == {1}
@@ -592,6 +623,8 @@ def values_of(kind: object) -> st.SearchStrategy[object]:
             return st.integers(0, most.bit_length() - 1).map(lambda power: 1 << power)
         case OddNumber(least):
             return st.integers(0, 1000).map(lambda number: least + 2 * number)
+        case Memory(least):
+            return st.integers(least >> 20, 2**30 - 1).map(lambda size: size << 20)
         case Number(least, most):
             return st.integers(least, most or 1000)
         case Auto(inner):

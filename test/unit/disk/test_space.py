@@ -5,7 +5,7 @@ import types
 
 import fakes
 import pytest
-from ganeti import backend, constants, objects
+from ganeti import backend, constants, objects, ssconf
 from ganeti.client import gnt_node
 
 from ganeti_ceph.disk import options, report, space, units
@@ -127,6 +127,48 @@ def told(*node_units, asked=True):
     )
     assert (boot_id, hypervisors) == ("boot", ["hypervisor"])
     return storage
+
+
+GIB = 2**30
+
+
+def memory(monkeypatch, resident, *tags, hypervisors=None):
+    """Return what a node tells of its memory whose OSDs have so much."""
+    monkeypatch.setattr(report.osd_memory, "resident", lambda: resident)
+    monkeypatch.setattr(ssconf.SimpleStore, "GetClusterTags", lambda _: list(tags))
+    stock = hypervisors or [
+        {"memory_total": 65536, "memory_free": 30000, "memory_dom0": 5000}
+    ]
+    *_, found = report.node_info(lambda *_: ("boot", None, stock), None, (None, []), {})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("resident", "tags", "free", "dom0"),
+    [
+        # Two that are sure of 2 GiB each, and have 1.
+        ([GIB, GIB], [], 30000 - 2048, 5000 + 2048),
+        # They give back what they have beyond that.
+        ([5 * GIB], [], 30000 + 3072, 5000 - 3072),
+        ([GIB], ["ceph:osd-memory:4G"], 30000 - 3072, 5000 + 3072),
+        ([GIB] * 99, ["ceph:osd-memory:4G"], 0, 5000 + 99 * 3072),
+        ([], [], 30000, 5000),
+    ],
+)
+def test_what_osds_are_sure_of_is_not_free(monkeypatch, resident, tags, free, dom0):
+    (found,) = memory(monkeypatch, resident, *tags)
+    assert (found["memory_free"], found["memory_dom0"]) == (free, dom0)
+    assert found["memory_total"] == 65536
+
+
+def test_a_hypervisor_that_tells_no_memory_is_let_be(monkeypatch):
+    stock = [None, {"hv_version": 1}]
+    assert memory(monkeypatch, [GIB], hypervisors=stock) == stock
+
+
+def test_parameters_that_cannot_be_read_leave_the_memory_as_it_is(monkeypatch):
+    (found,) = memory(monkeypatch, [GIB], "ceph:osd-memory:many")
+    assert found["memory_free"] == 30000
 
 
 ROOM = {"type": RADOS, "name": "rbd", "storage_size": 1000, "storage_free": 900}
