@@ -4,11 +4,12 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import rados
 
+from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.secret import Secret
 
@@ -33,11 +34,12 @@ def connect(
     timeout: int = TIMEOUT,
     eager: bool = False,
     key: Secret | None = None,
+    mons: Sequence[Mon] = (),
 ) -> Iterator[rados.Rados]:
     """Give a connection to the storage cluster that ends with the block.
 
     ``eager`` is for a cluster whose mons are being started; without ``key``, the
-    user's is in a keyring of this node.
+    user's is in a keyring of this node; without ``mons``, those in ``conf`` are asked.
     Raises :class:`CephError` if the cluster does not answer within ``timeout``
     seconds; commands over the connection are bounded likewise.
     """
@@ -47,6 +49,7 @@ def connect(
         "rados_osd_op_timeout": str(timeout),
         **(_EAGER if eager else {}),
         **({"key": key.reveal()} if key else {}),
+        **({"mon_host": ",".join(mon.vector for mon in mons)} if mons else {}),
     }
     try:
         cluster = rados.Rados(conffile=conf, name=user, conf=bounds)

@@ -44,6 +44,8 @@ class OsdDir:
     id: int
     fsid: str | None
     osd_uuid: str | None
+    #: The real path of its device, None where that is gone.
+    block: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,8 @@ class NodeFacts:
     #: Addresses with prefix, for example ``192.0.2.1/24``.
     addresses: tuple[str, ...]
     device_mapper: bool
+    #: Files with keys that have another owner or mode than they should.
+    loose_keys: tuple[str, ...]
     #: The node's clock (seconds of the epoch) when it began and ended answering.
     clock: tuple[float, float]
 
@@ -80,6 +84,10 @@ class Osd:
     up: bool
     #: It has never run since it was created.
     new: bool
+    #: Whether data is meant to be on it.
+    inside: bool = True
+    #: Its host in the CRUSH map; None while it has no place there.
+    host: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +114,11 @@ class ClusterFacts:
     health: str
     #: One sentence per health check that is not good.
     checks: tuple[str, ...]
+    #: The place of each host in the CRUSH map, as pairs of type and name, the outermost
+    #: first and the root left out.
+    places: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    #: How many placement groups serve nobody now; None if no mgr counts them.
+    inactive: int | None = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,3 +201,46 @@ class TrashedImage:
     removed: int
     #: When its time of grace is over.
     until: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PoolUse:
+    """How full a pool is, in bytes of users' data."""
+
+    name: str
+    stored: int
+    #: What Ceph has room for, copies and the fullest OSD counted.
+    free: int
+
+
+@dataclasses.dataclass(frozen=True)
+class OsdUse:
+    """How full an OSD is, in bytes."""
+
+    id: int
+    size: int
+    used: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the storage cluster is doing."""
+
+    cluster: ClusterFacts
+    #: Bytes of all OSDs together, copies and all.
+    size: int
+    used: int
+    pools: tuple[PoolUse, ...]
+    osds: tuple[OsdUse, ...]
+    #: Placement groups by state.
+    states: tuple[tuple[str, int], ...]
+    #: Copies of objects: all of them, those that are missing, those at a wrong place.
+    copies: int
+    degraded: int
+    misplaced: int
+    #: Copies of objects, and bytes, that are made good in a second.
+    recovered: int
+    recovered_bytes: int
+    #: Bytes that clients read and write in a second.
+    read: int
+    written: int

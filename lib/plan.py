@@ -18,6 +18,7 @@ from ganeti_ceph.facts import ClusterFacts, Device, NodeFacts, Osd
 from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import (
+    AwaitDaemons,
     AwaitHealth,
     Configure,
     Keys,
@@ -27,9 +28,12 @@ from ganeti_ceph.steps import (
     MakeMon,
     MakeOsd,
     MakePool,
+    MarkOsds,
+    PlaceHost,
     Settle,
     StartOsd,
     Step,
+    names_of,
 )
 
 #: Packages that every node of a storage cluster needs, by Debian's names.
@@ -58,6 +62,8 @@ class Node:
     facts: NodeFacts
     #: The master's clock just before and just after the node answered.
     asked: tuple[float, float]
+    #: Ganeti wants nothing new on it.
+    drained: bool = False
 
     @property
     def host(self) -> str:
@@ -88,22 +94,25 @@ def refusals(
     params: StorageParameters,
     fsid: str | None,
     ready: bool = False,
+    joining: Container[str] | None = None,
 ) -> list[str]:
     """Return, a sentence each, why the nodes cannot make a storage cluster.
 
     ``fsid`` is that of the storage cluster begun before, None for a new one;
-    ``ready`` tells that it was finished once.
+    ``ready`` tells that it was finished once.  ``joining`` are the UUIDs of the nodes
+    that it is about, None for all; what others lack does not keep these away.
     """
+    newcomers = [node for node in nodes if joining is None or node.uuid in joining]
     found: list[str] = []
-    found += _alien(nodes, fsid)
-    found += _packages(nodes)
+    found += _alien(newcomers, fsid)
+    found += _packages(nodes, newcomers)
     found += _hostnames(nodes)
     found += _networks(nodes, params)
-    for node in nodes:
+    for node in newcomers:
         found += [f"{node.name}: {reason}" for reason in _devices(node, params, fsid)]
     if not ready:
         found += _too_few(nodes, params)
-    found += _clocks(nodes)
+    found += _clocks(nodes, newcomers)
     return found
 
 
@@ -131,12 +140,12 @@ def _alien(nodes: Sequence[Node], fsid: str | None) -> Iterable[str]:
             )
 
 
-def _packages(nodes: Sequence[Node]) -> Iterable[str]:
+def _packages(nodes: Sequence[Node], newcomers: Sequence[Node]) -> Iterable[str]:
     versions: dict[str, list[str]] = {}
     for node in nodes:
         have = dict(node.facts.packages)
         missing = [name for name in PACKAGES if name not in have]
-        if missing:
+        if missing and node in newcomers:
             yield (
                 f"{node.name}: Ceph's packages are missing: apt install"
                 f" {' '.join(missing)}"
@@ -275,14 +284,8 @@ def _too_few(nodes: Sequence[Node], params: StorageParameters) -> Iterable[str]:
         count = sum(1 for node in nodes if node.facts.disks)
     else:
         holders = [node for node in nodes if node.facts.disks]
-        names = [dict(node.places).get(domain.value) for node in holders]
-        for node, name in zip(holders, names, strict=True):
-            if name is None:
-                yield (
-                    f"{node.name}: its {domain.value} is not known: gnt-node add-tags"
-                    f" {node.name} ceph:{domain.value}:NAME"
-                )
-        count = len({name for name in names if name is not None})
+        names = {dict(node.places).get(domain.value) for node in holders}
+        count = len(names - {None})
     if count < params.pool_size:
         yield (
             f"{params.pool_size} copies need as many failure domains ({domain.value}),"
@@ -290,7 +293,20 @@ def _too_few(nodes: Sequence[Node], params: StorageParameters) -> Iterable[str]:
         )
 
 
-def _clocks(nodes: Sequence[Node]) -> Iterable[str]:
+def unplaced(nodes: Iterable[Node], params: StorageParameters) -> list[str]:
+    """Return, a sentence each, which nodes have no place among the failure domains."""
+    domain = params.failure_domain
+    if domain in (FailureDomain.OSD, FailureDomain.HOST):
+        return []
+    return [
+        f"{node.name}: its {domain.value} is not known: gnt-node add-tags {node.name}"
+        f" ceph:{domain.value}:NAME"
+        for node in nodes
+        if node.facts.disks and domain.value not in dict(node.places)
+    ]
+
+
+def _clocks(nodes: Sequence[Node], newcomers: Sequence[Node]) -> Iterable[str]:
     # A node's offset from the master's clock is known to lie between two bounds:
     # it answered after it was asked and before the answer came.
     bounds = {
@@ -300,10 +316,19 @@ def _clocks(nodes: Sequence[Node]) -> Iterable[str]:
         )
         for node in nodes
     }
-    if not bounds:
+    if not newcomers:
         return
     ahead = max(bounds, key=lambda name: bounds[name][0])
     behind = min(bounds, key=lambda name: bounds[name][1])
+    if len(newcomers) < len(nodes):
+        # Two others that differ do not keep one away that agrees with them.
+        new = [node.name for node in newcomers]
+        first = max(new, key=lambda name: bounds[name][0])
+        last = min(new, key=lambda name: bounds[name][1])
+        if bounds[first][0] - bounds[behind][1] > bounds[ahead][0] - bounds[last][1]:
+            ahead = first
+        else:
+            behind = last
     apart = bounds[ahead][0] - bounds[behind][1]
     if apart > CLOCK_DRIFT_ALLOWED:
         yield (
@@ -339,13 +364,20 @@ def choose_mons(
             # Mons that know each other's names wait for exactly those.
             return tuple(chosen)
     wanted = min(params.mon_count, len(nodes) - 1 + len(nodes) % 2)
+    domains = {
+        node.host: dict(node.places).get(params.failure_domain.value, node.host)
+        for node in nodes
+    }
     taken = {mon.id for mon in chosen}
-    for node in sorted(nodes, key=lambda node: node.name):
-        if len(chosen) >= wanted:
-            break
-        if node.host not in taken:
-            address, _ = address_in(node, params.public_network, node.primary_ip)
-            chosen.append(Mon(node.host, address))
+    free = [node for node in nodes if node.host not in taken and not node.drained]
+    # What takes one failure domain away shall not take the quorum with it.
+    used = Counter(domains.get(name) for name in taken)
+    while free and len(chosen) < wanted:
+        node = min(free, key=lambda node: (used[domains[node.host]], node.name))
+        free.remove(node)
+        used[domains[node.host]] += 1
+        address, _ = address_in(node, params.public_network, node.primary_ip)
+        chosen.append(Mon(node.host, address))
     # Ceph ranks mons in the order in which they came; ceph.conf is not to differ so.
     return tuple(sorted(chosen, key=lambda mon: mon.id))
 
@@ -394,12 +426,18 @@ def plan(
     keys: Keys,
     new_keys: bool,
     cluster: ClusterFacts | None,
+    joining: Container[str] | None = None,
+    ready: bool = False,
 ) -> Plan:
     """Return what is to do until the nodes are a healthy storage cluster.
 
     ``new_keys`` tells that no node has the keys yet; ``cluster`` is what it says of
-    itself, None while there is no quorum.
+    itself, None while there is no quorum.  ``joining`` are the UUIDs of the nodes whose
+    OSDs it is about, which all shall hold data again; None for those of all nodes,
+    as they are.  One that is ``ready`` already need not be healthy in the end: its data
+    may be on its way for hours.
     """
+    newcomers = [node for node in nodes if joining is None or node.uuid in joining]
     mons = choose_mons(nodes, params, cluster)
     conf = make_conf(nodes, params, fsid, mons)
     stages = [
@@ -421,17 +459,28 @@ def plan(
             nodes,
             lambda node: (
                 *((MakeMgr(node.host, keys.admin),) if node.host in managers else ()),
-                *_osds(node, params, fsid, keys.admin, cluster),
+                *(
+                    _osds(node, params, fsid, keys.admin, cluster)
+                    if node in newcomers
+                    else ()
+                ),
             ),
         )
     )
+    outside = [] if joining is None else _outside(newcomers, cluster)
+    if outside:
+        mark = MarkOsds(tuple(outside), True)
+        stages.append(Stage("OSDs in", ((acting.uuid, (mark,)),)))
+    moves = _moves(newcomers, cluster)
+    if moves:
+        stages.append(Stage("places", ((acting.uuid, moves),)))
     pool = _pool(nodes, params, cluster)
     if pool:
         stages.append(Stage("pool", ((acting.uuid, (pool,)),)))
     stages.append(
         _stage(
             "keys for disks",
-            nodes,
+            newcomers,
             lambda node: (
                 ()
                 if node.facts.has_client
@@ -440,7 +489,13 @@ def plan(
         )
     )
     stages = [stage for stage in stages if stage.steps]
-    if stages or cluster is None or cluster.health != "HEALTH_OK":
+    if ready:
+        if stages:
+            hosts = tuple((one.host, len(one.facts.disks)) for one in newcomers)
+            ids = tuple(mon.id for mon in mons if mon.id in {n.host for n in nodes})
+            wait = AwaitDaemons(ids, hosts, HEALTH_TIMEOUT)
+            stages.append(Stage("daemons", ((acting.uuid, (wait,)),)))
+    elif stages or cluster is None or cluster.health != "HEALTH_OK":
         stages.append(Stage("health", ((acting.uuid, (AwaitHealth(HEALTH_TIMEOUT),)),)))
     return Plan(conf, params.pool, tuple(stages))
 
@@ -473,8 +528,8 @@ def _mon(
     mon = next((mon for mon in conf.mons if mon.id == node.host), None)
     if mon is None or (cluster is not None and mon.id in cluster.quorum):
         return ()
-    members = conf.mons if cluster is None else ()
-    return (MakeMon(conf.fsid, mon.id, mon.address, members, keys),)
+    members, peers = (conf.mons, ()) if cluster is None else ((), cluster.mons)
+    return (MakeMon(conf.fsid, mon.id, mon.address, members, keys, peers),)
 
 
 def _settle(
@@ -511,10 +566,73 @@ def _choose_mgrs(
         node.host for node in nodes if node.facts.mgrs and node.host not in running
     ]
     others = sorted(
-        node.host for node in nodes if not node.facts.mgrs and node.host not in running
+        node.host
+        for node in nodes
+        if not node.facts.mgrs and node.host not in running and not node.drained
     )
     missing = max(0, params.mgr_count - len(running))
     return set((begun + others)[:missing])
+
+
+def _moves(nodes: Iterable[Node], cluster: ClusterFacts | None) -> tuple[Step, ...]:
+    """Return what moves hosts in the CRUSH map to where Ganeti's tags say."""
+    if cluster is None:
+        return ()
+    # What is between them and above is the administrator's.
+    places = {host: set(place) for host, place in cluster.places}
+    return tuple(
+        PlaceHost(node.host, node.places)
+        for node in nodes
+        if not places.get(node.host, set(node.places)).issuperset(node.places)
+    )
+
+
+def _outside(nodes: Iterable[Node], cluster: ClusterFacts | None) -> list[int]:
+    """Return the OSDs that these nodes carry and that hold no data, but shall."""
+    carried = {
+        device.label.osd_uuid
+        for node in nodes
+        if not node.drained
+        for device in node.facts.disks
+        if device.label
+    }
+    osds = cluster.osds if cluster else ()
+    return [osd.id for osd in osds if osd.uuid in carried and not osd.inside]
+
+
+def _lost(
+    node: Node, cluster: ClusterFacts | None, blank: Sequence[Device], fsid: str
+) -> list[int]:
+    """Return the OSDs of a node that none of its devices carries any more.
+
+    New OSDs on blank devices take their ids over, which needs no data to move but
+    theirs.  One is lost only if it never comes up again, so while data is missing
+    nothing is lost: the device may be found.
+    """
+    if cluster is None:
+        return []
+    carried = {device.label.osd_uuid for device in node.facts.disks if device.label}
+    # Its device is there, and only not among those of the parameters.
+    named = {device.real_path for device in node.facts.disks}
+    kept = {one.id for one in node.facts.osds if one.block and one.block not in named}
+    begun = {osd_uuid(fsid, node.host, device.stable_path) for device in blank}
+    lost = [
+        osd
+        for osd in cluster.osds
+        if osd.host == node.host
+        and not osd.up
+        and osd.id not in kept
+        and (osd.uuid not in carried or osd.uuid in begun)
+        and not osd.new
+    ]
+    if lost and cluster.inactive != 0:
+        count = "some" if cluster.inactive is None else str(cluster.inactive)
+        raise PrereqError(
+            f"{node.name}: {names_of(osd.id for osd in lost)} cannot be made anew while"
+            f" {count} placement groups are not active: their data may be on the"
+            " devices that are not here; bring those back, or other nodes"
+        )
+    return [osd.id for osd in lost]
 
 
 def _osds(
@@ -566,8 +684,10 @@ def _osds(
             )
     if not blank:
         return tuple(starts)
+    lost = _lost(node, cluster, blank, fsid)
     if uses_lvm(node, params):
-        return (*starts, _lvm_osds(node, params, fsid, blank, removed, admin))
+        lvm = _lvm_osds(node, params, fsid, blank, removed, admin)
+        return (*starts, dataclasses.replace(lvm, replaces=tuple(lost[: len(blank)])))
     free = [
         device
         for device in node.facts.db_devices
@@ -604,6 +724,7 @@ def _osds(
                     if one is not None and _may_wipe(node, params, fsid, one, removed)
                 ),
                 admin,
+                lost.pop(0) if lost else None,
             )
         )
     return tuple(starts)

@@ -12,6 +12,7 @@ from ganeti_ceph.facts import (
     DiskFacts,
     ImagesFacts,
     NodeFacts,
+    Report,
     TrashedImage,
 )
 from ganeti_ceph.steps import KINDS, Keys, Step
@@ -45,6 +46,21 @@ class Grant:
 
     user: str
     pools: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class AskLeave:
+    """OSDs that are to stop, or to go for ever."""
+
+    osds: tuple[int, ...]
+    for_ever: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Objections:
+    """What Ceph has against that; None for nothing."""
+
+    reason: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +203,9 @@ class Outcomes:
 
 LOOK = Call[NodeFacts]("ceph_look", 60, NodeFacts)
 STATUS = Call[ClusterFacts]("ceph_status", 30, ClusterFacts)
+REPORT = Call[Report]("ceph_report", 30, Report)
 KEYS = Call[Keys]("ceph_keys", 30, Keys)
+LEAVE = Call[Objections]("ceph_leave", 30, Objections)
 GRANT = Call[None]("ceph_grant", 30, type(None))
 DEFAULT_POOL = Call[None]("ceph_default_pool", 30, type(None))
 DISKS = Call[DisksFacts]("ceph_disks", 60, DisksFacts)
@@ -205,7 +223,9 @@ DO = Call[Outcomes]("ceph_do", 600, Outcomes)
 CALLS = (
     LOOK,
     STATUS,
+    REPORT,
     KEYS,
+    LEAVE,
     GRANT,
     DEFAULT_POOL,
     DISKS,

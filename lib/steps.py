@@ -14,6 +14,7 @@ up: more than all that the node itself waits for in the step.
 import dataclasses
 import re
 import uuid
+from collections.abc import Iterable
 from typing import ClassVar
 
 from ganeti_ceph.cephconf import ClusterConf, Mon, check_id
@@ -72,13 +73,15 @@ class MakeMon:
     """Make a monitor and start it; a half-made or stopped one is finished."""
 
     name: ClassVar[str] = "mon"
-    limit: ClassVar[int] = 330
+    limit: ClassVar[int] = 440
     fsid: str
     id: str
     address: str
     #: The first mons of the cluster; () to join a cluster that has a quorum.
     members: tuple[Mon, ...]
     keys: Keys
+    #: The mons of the quorum to join.
+    peers: tuple[Mon, ...] = ()
 
     def __post_init__(self) -> None:
         uuid.UUID(self.fsid)
@@ -130,7 +133,7 @@ class MakeOsd:
     """Make a BlueStore OSD straight on a device and start it."""
 
     name: ClassVar[str] = "osd"
-    limit: ClassVar[int] = 480
+    limit: ClassVar[int] = 590
     fsid: str
     osd_uuid: str
     device: str
@@ -140,6 +143,8 @@ class MakeOsd:
     #: Those of the devices whose content may be destroyed, whatever it is.
     wipe: tuple[str, ...]
     admin: Secret
+    #: The id of an OSD whose device is gone, which the new one takes over.
+    replaces: int | None = None
 
     def __post_init__(self) -> None:
         uuid.UUID(self.fsid)
@@ -156,7 +161,8 @@ class MakeOsd:
         metadata = f", its metadata on {self.db_device}" if self.db_device else ""
         metadata += ", which is wiped" if self.db_device in self.wipe else ""
         size = f"{self.size / 2**30:.1f} GiB"
-        return f"{self.device} ({size}): {wiping}make and start an OSD{metadata}"
+        osd = "an OSD" if self.replaces is None else f"osd.{self.replaces} anew"
+        return f"{self.device} ({size}): {wiping}make and start {osd}{metadata}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +197,7 @@ class MakeLvmOsds:
     """Make OSDs on logical volumes with ceph-volume, which also starts them."""
 
     name: ClassVar[str] = "osd-lvm"
-    limit: ClassVar[int] = 600
+    limit: ClassVar[int] = 710
     fsid: str
     devices: tuple[str, ...]
     db_devices: tuple[str, ...]
@@ -200,6 +206,8 @@ class MakeLvmOsds:
     #: Those of the devices whose content may be destroyed, whatever it is.
     wipe: tuple[str, ...]
     admin: Secret
+    #: The ids of OSDs whose devices are gone, which the new ones take over.
+    replaces: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         uuid.UUID(self.fsid)
@@ -217,9 +225,11 @@ class MakeLvmOsds:
             if self.db_devices
             else ""
         )
+        ids = ", ".join(f"osd.{one}" for one in self.replaces)
+        again = f", in the place of {ids}" if ids else ""
         return (
             f"{', '.join(self.devices)}: {wiping}make and start {kind} on logical"
-            f" volumes{metadata}"
+            f" volumes{metadata}{again}"
         )
 
 
@@ -270,6 +280,135 @@ class MakeClient:
 
 
 @dataclasses.dataclass(frozen=True)
+class MarkOsds:
+    """Let OSDs take part in holding data, or have their data move away."""
+
+    name: ClassVar[str] = "mark"
+    limit: ClassVar[int] = 60
+    osds: tuple[int, ...]
+    inside: bool
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        how = "in" if self.inside else "out, so that data moves away"
+        return f"mark {names_of(self.osds)} {how}"
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaceHost:
+    """Move a host to its place in the CRUSH map; its data is spread anew."""
+
+    name: ClassVar[str] = "place"
+    limit: ClassVar[int] = 60
+    host: str
+    #: CRUSH types above the host and their names, the outermost first.
+    place: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        check_id(self.host)
+        for kind, spot in self.place:
+            _check_name(kind, "a CRUSH type")
+            _check_name(spot, "a CRUSH bucket")
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        spots = ", ".join(f"{kind} {spot}" for kind, spot in self.place)
+        return f"move host {self.host} to {spots} in the CRUSH map"
+
+
+@dataclasses.dataclass(frozen=True)
+class HandOver:
+    """Have another mgr become the active one."""
+
+    name: ClassVar[str] = "hand-over"
+    limit: ClassVar[int] = 60
+    mgr: str
+
+    def __post_init__(self) -> None:
+        check_id(self.mgr)
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return f"have another mgr take over from mgr.{self.mgr}"
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoveMon:
+    """Take a mon out of the map, so that the others make up the quorum alone."""
+
+    name: ClassVar[str] = "mon-removal"
+    limit: ClassVar[int] = 60
+    mon: str
+
+    def __post_init__(self) -> None:
+        check_id(self.mon)
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return f"remove mon.{self.mon} from the quorum"
+
+
+@dataclasses.dataclass(frozen=True)
+class StopDaemons:
+    """Stop daemons of this node, also for its next boot; with a mon goes its key."""
+
+    name: ClassVar[str] = "stop"
+    limit: ClassVar[int] = 120
+    mons: tuple[str, ...]
+    mgrs: tuple[str, ...]
+    osds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for one in self.mons + self.mgrs:
+            check_id(one)
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        names = [f"mon.{one}" for one in self.mons]
+        names += [f"mgr.{one}" for one in self.mgrs]
+        names += [f"osd.{one}" for one in self.osds]
+        return f"stop {', '.join(names)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ForgetHost:
+    """Have the storage cluster forget a host: its OSDs, place and daemons' keys."""
+
+    name: ClassVar[str] = "forget"
+    limit: ClassVar[int] = 120
+    host: str
+    osds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_id(self.host)
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        osds = f"purge {names_of(self.osds)}, " if self.osds else ""
+        return f"{osds}remove host {self.host} and the keys of its daemons"
+
+
+@dataclasses.dataclass(frozen=True)
+class AwaitDaemons:
+    """Wait until daemons serve; what is wrong elsewhere is not waited for."""
+
+    name: ClassVar[str] = "daemons"
+    limit: ClassVar[int] = 180
+    mons: tuple[str, ...]
+    #: Hosts, and how many OSDs each is to have up.
+    osds: tuple[tuple[str, int], ...]
+    #: Seconds.
+    timeout: int
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        mons = [f"mon.{one}" for one in self.mons]
+        osds = [f"{count} OSDs of {host}" for host, count in self.osds]
+        what = ", ".join(mons + osds)
+        return f"wait for {what} (for {self.timeout} s at the most)"
+
+
+@dataclasses.dataclass(frozen=True)
 class AwaitHealth:
     """Wait until Ceph finds its cluster healthy."""
 
@@ -283,6 +422,11 @@ class AwaitHealth:
         return f"wait for HEALTH_OK (for {self.timeout} s at the most)"
 
 
+def names_of(osds: Iterable[int]) -> str:
+    """Return OSDs by name, for a sentence."""
+    return ", ".join(f"osd.{one}" for one in osds)
+
+
 Step = (
     Configure
     | MakeMon
@@ -293,6 +437,13 @@ Step = (
     | MakeLvmOsds
     | MakePool
     | MakeClient
+    | MarkOsds
+    | PlaceHost
+    | HandOver
+    | RemoveMon
+    | StopDaemons
+    | ForgetHost
+    | AwaitDaemons
     | AwaitHealth
 )
 
@@ -309,6 +460,13 @@ KINDS: dict[str, type[Step]] = {
         MakeLvmOsds,
         MakePool,
         MakeClient,
+        MarkOsds,
+        PlaceHost,
+        HandOver,
+        RemoveMon,
+        StopDaemons,
+        ForgetHost,
+        AwaitDaemons,
         AwaitHealth,
     )
 }

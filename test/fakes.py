@@ -101,6 +101,7 @@ def make_node(name: str = "node1", number: int | None = None, **changes: Any) ->
         "db_devices": (),
         "addresses": (f"{address}/24",),
         "device_mapper": False,
+        "loose_keys": (),
         "clock": (1000.0, 1000.0),
     }
     node: dict[str, Any] = {
@@ -192,8 +193,42 @@ def effect(
         return node, dataclasses.replace(cluster, mgrs=mgrs)
     if isinstance(step, steps.MakeClient):
         return with_facts(node, has_client=True), cluster
+    if isinstance(step, steps.MarkOsds):
+        marked = tuple(
+            dataclasses.replace(osd, inside=step.inside) if osd.id in step.osds else osd
+            for osd in cluster.osds
+        )
+        return node, dataclasses.replace(cluster, osds=marked)
+    if isinstance(step, steps.PlaceHost):
+        places = {**dict(cluster.places), step.host: step.place}
+        return node, dataclasses.replace(cluster, places=tuple(places.items()))
+    if isinstance(step, steps.HandOver):
+        others = tuple(name for name in cluster.mgrs if name != step.mgr)
+        return node, dataclasses.replace(cluster, mgrs=(*others, step.mgr))
+    if isinstance(step, steps.RemoveMon):
+        cluster = dataclasses.replace(
+            cluster,
+            mons=tuple(mon for mon in cluster.mons if mon.id != step.mon),
+            quorum=tuple(name for name in cluster.quorum if name != step.mon),
+        )
+        return node, cluster
+    if isinstance(step, steps.StopDaemons):
+        cluster = dataclasses.replace(
+            cluster,
+            quorum=tuple(name for name in cluster.quorum if name not in step.mons),
+            mgrs=tuple(name for name in cluster.mgrs if name not in step.mgrs),
+            osds=tuple(
+                dataclasses.replace(osd, up=osd.up and osd.id not in step.osds)
+                for osd in cluster.osds
+            ),
+        )
+        return with_facts(node, has_keys=False), cluster
+    if isinstance(step, steps.ForgetHost):
+        left = tuple(osd for osd in cluster.osds if osd.id not in step.osds)
+        return node, dataclasses.replace(cluster, osds=left)
     if isinstance(step, steps.MakeOsd):
-        number = len(cluster.osds)
+        number = len(cluster.osds) if step.replaces is None else step.replaces
+        rest = tuple(osd for osd in cluster.osds if osd.id != number)
         labels = {
             step.device: make_label(step.fsid, osd_uuid=step.osd_uuid, osd_id=number)
         }
@@ -201,16 +236,16 @@ def effect(
             labels[step.db_device] = make_label(
                 "", osd_uuid=step.osd_uuid, osd_id=None, complete=False
             )
-        made = Osd(number, step.osd_uuid, True, False)
+        made = Osd(number, step.osd_uuid, True, False, host=node.host)
         return _labelled(node, labels, number, step.fsid), dataclasses.replace(
-            cluster, osds=(*cluster.osds, made)
+            cluster, osds=(*rest, made)
         )
     if isinstance(step, steps.MakeLvmOsds):
         labels, osds = {}, list(cluster.osds)
         for path in step.devices:
             osd_uuid = plan.osd_uuid(step.fsid, node.host, path + "lvm")
             labels[path] = make_label(step.fsid, osd_uuid=osd_uuid, osd_id=len(osds))
-            osds.append(Osd(len(osds), osd_uuid, True, False))
+            osds.append(Osd(len(osds), osd_uuid, True, False, host=node.host))
         for path in step.db_devices:
             labels[path] = make_label(
                 step.fsid, osd_uuid=osds[-1].uuid, osd_id=osds[-1].id
@@ -227,7 +262,7 @@ def effect(
     if isinstance(step, steps.MakePool):
         pool = Pool(step.pool, step.size, step.min_size, step.pg_num, ("rbd",))
         return node, dataclasses.replace(cluster, pools=(pool,))
-    assert isinstance(step, steps.Settle | steps.AwaitHealth), step
+    assert isinstance(step, steps.Settle | steps.AwaitHealth | steps.AwaitDaemons), step
     return node, cluster
 
 
@@ -332,6 +367,9 @@ class FakeOsd:
     device_class: str | None = None
     #: It has a place in the CRUSH map, which comes some time before it is up.
     placed: bool = False
+    inside: bool = True
+    host: str | None = None
+    destroyed: bool = False
 
 
 @dataclasses.dataclass
@@ -377,6 +415,14 @@ class FakeCeph:
         #: What librbd's functions fail with, by name.
         self.failures: dict[str, Exception] = {}
         self.unclean = 0
+        #: The OSDs without which data would be out of reach, or lost.
+        self.needed: set[int] = set()
+        #: Those of which nobody knows what they hold.
+        self.unknown: set[int] = set()
+        #: When the map of the OSDs changed last.
+        self.modified = "2026-01-02T03:04:05.678901+0000"
+        #: Hosts in the CRUSH map without an OSD.
+        self.hosts: set[str] = set()
         self.reachable = True
         #: (prefix, arguments) of all commands, and how often somebody connected.
         self.commands: list[tuple[str, dict[str, Any]]] = []
@@ -470,12 +516,14 @@ class FakeCeph:
                     "osd": osd.id,
                     "uuid": osd.uuid,
                     "up": int(osd.up),
+                    "in": int(osd.inside),
                     "state": ["exists"]
                     + (["new"] if osd.new else [])
                     + (["up"] if osd.up else []),
                 }
                 for osd in self.osds.values()
             ],
+            "modified": self.modified,
             "pools": [
                 {
                     "pool_name": pool.name,
@@ -493,12 +541,28 @@ class FakeCeph:
         return {"num_osds": len(self.osds), "num_up_osds": up}
 
     def _osd_tree(self) -> Any:
-        placed = [osd for osd in self.osds.values() if osd.up or osd.placed]
+        placed = [osd for osd in self.osds.values() if osd.up or osd.placed or osd.host]
         return {
             "nodes": [
                 {"id": -1, "name": "default", "type": "root"},
                 *(
-                    {"id": one.id, "name": f"osd.{one.id}", "type": "osd"}
+                    {
+                        "id": -2 - index,
+                        "name": host,
+                        "type": "host",
+                        "children": [one.id for one in placed if one.host == host],
+                    }
+                    for index, host in enumerate(
+                        sorted(self.hosts | {one.host for one in placed if one.host})
+                    )
+                ),
+                *(
+                    {
+                        "id": one.id,
+                        "name": f"osd.{one.id}",
+                        "type": "osd",
+                        "status": "up" if one.up else "down",
+                    }
                     for one in placed
                 ),
             ],
@@ -615,6 +679,60 @@ class FakeCeph:
         # Those that are not named are gone.
         self.keys[entity] = (self.keys[entity][0], tuple(caps))
 
+    def _osd_ok_to_stop(self, ids: list[str]) -> None:
+        needed = sorted(self.needed.intersection(map(int, ids)))
+        if needed:
+            raise Refused(16, f"OSD(s) {needed} are needed")
+
+    def _osd_safe_to_destroy(self, ids: list[str]) -> Any:
+        # As Ceph 18 and 16 answer when asked for JSON: it never fails.
+        asked = {int(one) for one in ids}
+        return {
+            "safe_to_destroy": sorted(asked - self.needed - self.unknown),
+            "active": sorted(asked & self.needed),
+            "missing_stats": sorted(asked & self.unknown),
+            "stored_pgs": [],
+        }
+
+    def _osd_in(self, ids: list[str]) -> None:
+        for one in ids:
+            self.osds[int(one)].inside = True
+
+    def _osd_out(self, ids: list[str]) -> None:
+        for one in ids:
+            self.osds[int(one)].inside = False
+
+    def _osd_destroy_actual(self, id: int, yes_i_really_mean_it: bool = False) -> None:
+        self._sure(id, yes_i_really_mean_it)
+        self.osds[id].destroyed = True
+        self.osds[id].uuid = "00000000-0000-0000-0000-000000000000"
+
+    def _osd_purge_actual(self, id: int, yes_i_really_mean_it: bool = False) -> None:
+        self._sure(id, yes_i_really_mean_it)
+        del self.osds[id]
+
+    def _sure(self, osd_id: int, sure: bool) -> None:
+        if not sure:
+            raise Refused(1, "Are you SURE?")
+        if self.osds[osd_id].up:
+            raise Refused(16, f"osd.{osd_id} is not `down`.")
+
+    def _osd_crush_remove(self, name: str) -> None:
+        if any(osd.host == name for osd in self.osds.values()):
+            raise Refused(39, f"(39) Directory not empty: {name}")
+        self.hosts.discard(name)
+
+    def _auth_rm(self, entity: str) -> None:
+        self.keys.pop(entity, None)
+
+    def _mgr_fail(self, who: str) -> None:
+        if self.mgrs[:1] == [who]:
+            self.mgrs = self.mgrs[1:]
+
+    def _mon_remove(self, name: str) -> None:
+        del self.mons[name]
+        self.quorum = [one for one in self.quorum if one != name]
+
     def _osd_purge_new(self, id: int, yes_i_really_mean_it: bool = False) -> None:
         if not yes_i_really_mean_it:
             raise Refused(1, "Are you SURE?")
@@ -622,11 +740,16 @@ class FakeCeph:
             raise Refused(1, "osd is not new")
         del self.osds[id]
 
-    def _osd_new(self, uuid: str, data: bytes) -> Any:
+    def _osd_new(self, uuid: str, data: bytes, id: int | None = None) -> Any:
         if any(osd.uuid == uuid for osd in self.osds.values()):
             raise Refused(17, "entity exists but key does not match")
-        number = next(one for one in range(100) if one not in self.osds)
-        self.osds[number] = FakeOsd(number, uuid)
+        if id is not None and not self.osds[id].destroyed:
+            raise Refused(22, f"osd.{id} has not been destroyed")
+        number = id
+        if number is None:
+            number = next(one for one in range(100) if one not in self.osds)
+        host = self.osds[number].host if number in self.osds else None
+        self.osds[number] = FakeOsd(number, uuid, host=host)
         self.keys[f"osd.{number}"] = (json.loads(data)["cephx_secret"], ())
         return {"osdid": number}
 
@@ -1178,6 +1301,9 @@ class FakeNodes:
         self.keys: steps.Keys | None = None
         #: (node's name, step's name) of all steps that were to be done.
         self.asked: list[tuple[str, str]] = []
+        #: The OSDs that are needed, and what Ceph was asked about any.
+        self.needed: set[int] = set()
+        self.left: list[rpc.AskLeave] = []
         #: Why a step fails, by node's and step's name.
         self.failing: dict[tuple[str, str], str] = {}
 
@@ -1186,6 +1312,7 @@ class FakeNodes:
         runner.answers("ceph_look", self._look)
         runner.answers("ceph_status", self._status)
         runner.answers("ceph_keys", self._keys)
+        runner.answers("ceph_leave", self._leave)
         runner.answers("ceph_do", self._do)
 
     def _look(self, node: str, sent: Any) -> Any:
@@ -1202,6 +1329,13 @@ class FakeNodes:
         if self.keys is None or not self.nodes[node].facts.mons:
             raise ExecError("this node has no mon, or not the administrator's key")
         return wire.encode(self.keys)
+
+    def _leave(self, node: str, sent: Any) -> Any:
+        asked = wire.decode(rpc.AskLeave, sent)
+        assert self.nodes[node].facts.has_keys, "asked where there are no keys"
+        self.left.append(asked)
+        needed = self.needed.intersection(asked.osds)
+        return wire.encode(rpc.Objections("they are needed" if needed else None))
 
     def _do(self, node: str, sent: Any) -> Any:
         outcomes = []
@@ -1296,6 +1430,12 @@ class FakeConfig:
 
     def GetNodeInfo(self, node_uuid: str) -> Any:
         return self._get(node_uuid)
+
+    def ExpandNodeName(self, short_name: str) -> tuple[str | None, str | None]:
+        for node in self.GetAllNodesInfo().values():
+            if short_name in (node.name, node.name.partition(".")[0]):
+                return node.uuid, node.name
+        return None, None
 
     def GetNodeGroup(self, group_uuid: str) -> Any:
         return self._get(group_uuid)

@@ -1,13 +1,17 @@
 """The commands that ``gnt-storage`` gets."""
 
 import json
+import time
 from typing import Any
 
 from ganeti import cli, errors, utils
 
 from ganeti_ceph import params, wire
+from ganeti_ceph.cli import status as screen
 from ganeti_ceph.cli.submit import submit
 from ganeti_ceph.facts import TrashedImage
+from ganeti_ceph.jobs.status import Status, look
+from ganeti_ceph.jobs.survey import ByName, find_storage
 
 STORAGE_TYPE_OPT = cli.cli_option(
     "-s",
@@ -36,6 +40,17 @@ ALL_IMAGES_OPT = cli.cli_option(
 )
 
 
+WATCH_OPT = cli.cli_option(
+    "--watch",
+    dest="watch",
+    action="store_true",
+    default=False,
+    help="Show it again every few seconds, until interrupted",
+)
+
+_WATCH_PAUSE = 3
+
+
 def init_distributed_storage(opts: Any, args: list[str]) -> int:
     """Make the storage cluster of a node group; the result is the exit code."""
     lines = submit(
@@ -47,6 +62,59 @@ def init_distributed_storage(opts: Any, args: list[str]) -> int:
     for line in lines:
         cli.ToStdout("%s", line)
     return 0
+
+
+def repair(opts: Any, args: list[str]) -> int:
+    """Do what the storage cluster, or some of its nodes, lack."""
+    for line in submit(opts, "repair", nodes=",".join(args)):
+        cli.ToStdout("%s", line)
+    return 0
+
+
+def status(opts: Any, args: list[str]) -> int:
+    """Show how the storage cluster is, once or until it is interrupted."""
+    from ganeti.rpc.node import RunWithRPC
+
+    code: int = RunWithRPC(_status)(opts, args)
+    return code
+
+
+def _status(opts: Any, _: list[str]) -> int:
+    while True:
+        shown = list(screen.lines(_ask_status()))
+        if not opts.watch:
+            break
+        # Home, and clear what is below.
+        cli.ToStdout("\033[H\033[J%s", "\n".join(shown))
+        time.sleep(_WATCH_PAUSE)
+    for line in shown:
+        cli.ToStdout("%s", line)
+    return 0
+
+
+def _ask_status() -> Status:
+    from ganeti.rpc.node import DnsOnlyRunner
+
+    client = cli.GetClient()
+    groups = {
+        uuid: (name, tags)
+        for uuid, name, tags in client.QueryGroups([], ["uuid", "name", "tags"], False)
+    }
+    storage = find_storage(groups, client.QueryClusterInfo()["tags"])
+    if storage is None:
+        raise errors.OpPrereqError(
+            "there is no finished storage cluster", errors.ECODE_STATE
+        )
+    fields = ["name", "pip", "sip", "tags", "offline", "drained", "group.uuid"]
+    members = [
+        ByName(name, pip, sip, tags, offline=offline, drained=drained)
+        for name, pip, sip, tags, offline, drained, group in client.QueryNodes(
+            [], fields, False
+        )
+        if group == storage.group
+    ]
+    # No job: one every few seconds would fill the queue.
+    return look(DnsOnlyRunner(), members, storage)
 
 
 def trash(opts: Any, args: list[str]) -> int:
@@ -129,6 +197,20 @@ def extend_commands(commands: dict[str, Any]) -> None:
         [STORAGE_TYPE_OPT, cli.DRY_RUN_OPT, cli.PRIORITY_OPT, *cli.SUBMIT_OPTS],
         "-s ceph [--dry-run] [--submit] <node-group>",
         "Makes a storage cluster on the nodes of a group",
+    )
+    commands["repair"] = (
+        repair,
+        cli.ARGS_MANY_NODES,
+        [cli.DRY_RUN_OPT, cli.PRIORITY_OPT, *cli.SUBMIT_OPTS],
+        "[--dry-run] [--submit] [<node>...]",
+        "Does what the storage cluster, or nodes of it, lack",
+    )
+    commands["status"] = (
+        status,
+        cli.ARGS_NONE,
+        [WATCH_OPT],
+        "[--watch]",
+        "Shows how the storage cluster is, and what there is to do",
     )
     commands["trash"] = (
         trash,

@@ -10,11 +10,13 @@ from typing import Any
 from ganeti_ceph.jobs import command
 from ganeti_ceph.jobs.init import LUInitDistributedStorage
 from ganeti_ceph.jobs.parameters import LUModifyStorageParameters
+from ganeti_ceph.jobs.repair import LURepair
 from ganeti_ceph.jobs.trash import LUTrash
 
 #: The extension's operations by the first word of their command line.
 OPERATIONS: dict[str, Any] = {
     "init-distributed-storage": LUInitDistributedStorage,
+    "repair": LURepair,
     "modify-storage-parameters": LUModifyStorageParameters,
     "trash": LUTrash,
 }

@@ -1,20 +1,17 @@
 """Making a node group's storage cluster, or finishing one that was begun."""
 
-import time
 import uuid as uuids
 from collections.abc import Callable
 from typing import Any
 
 from ganeti import constants, locking
 
-from ganeti_ceph import params, plan, rpc, secret, state, wire
+from ganeti_ceph import params, plan, secret, state
 from ganeti_ceph.disk import config, uri
 from ganeti_ceph.errors import PrereqError, UsageError
-from ganeti_ceph.facts import ClusterFacts
 from ganeti_ceph.jobs.base import StorageUnit, run_stages
-from ganeti_ceph.params import StorageParameters
+from ganeti_ceph.jobs.survey import ask_cluster, find_keys, look_at, refuse_silence
 from ganeti_ceph.plan import Node, Plan
-from ganeti_ceph.rpc import Look
 from ganeti_ceph.state import GroupState, Phase
 from ganeti_ceph.steps import Keys
 
@@ -52,12 +49,23 @@ class LUInitDistributedStorage(StorageUnit):
                 f"node group {other[0]} is the one for the storage cluster; there can"
                 " be but one"
             )
+        self.check_nodes(None)
+
+    def check_nodes(self, joining: frozenset[str] | None) -> None:
+        """Plan what the group's nodes lack.
+
+        With ``joining``, UUIDs, it is about these nodes: others may be silent or lack
+        something, and data may still be on its way when it is done.
+        """
+        self.joining = joining
         self.params = self.parameters()
         self.state = state.group_state(self.group.GetTags())
         self.plan: Plan | None = None
         self.dry_run_result = self._result([])
         members = [self.cfg.GetNodeInfo(uuid) for uuid in sorted(self.group.members)]
-        self.offline = sorted(node.name for node in members if node.offline)
+        self.left_out = [
+            f"{node.name} is offline and left out" for node in members if node.offline
+        ]
         online = [node for node in members if not node.offline]
         if not members:
             self.dry_run_result = self._result([self._without_nodes()])
@@ -70,21 +78,32 @@ class LUInitDistributedStorage(StorageUnit):
                 " ceph:disk=/dev/...' sets it"
             )
         begun = self.state.fsid if self.state else None
-        self.nodes = look_at(self.rpc, online, self.params)
+        self.nodes, silent = look_at(self.rpc, online, self.params)
+        if joining is None or any(one.uuid in joining for one in silent):
+            refuse_silence(silent)
+        self.left_out += [f"{one.name} is left out: {one.error}" for one in silent]
         ready = self.state is not None and self.state.phase is Phase.READY
-        found = plan.refusals(self.nodes, self.params, begun, ready)
+        found = plan.refusals(self.nodes, self.params, begun, ready, joining)
+        found += plan.unplaced(
+            (one for one in self.nodes if joining is None or one.uuid in joining),
+            self.params,
+        )
         if found:
             raise PrereqError("\n".join(found))
         self.fsid = begun or str(uuids.uuid4())
-        self.cluster = self._ask_cluster() if begun else None
+        self.cluster, silence = (
+            ask_cluster(self.rpc, self.nodes) if begun else (None, "")
+        )
         if ready and self.cluster is None:
             # What it holds is not known: nothing may be made in its place.
             raise PrereqError(
                 f"the storage cluster {begun}, which was ready, does not answer: bring"
                 " its mons back first ('systemctl status ceph-mon@HOST' on their"
-                f" nodes); {self.silence}"
+                f" nodes); {silence}"
             )
-        keys = self._find_keys() if begun else None
+        away = [node.name for node in members if node.offline]
+        away += [one.name for one in silent]
+        keys = find_keys(self.rpc, self.nodes, self.cluster, away) if begun else None
         try:
             self.plan = plan.plan(
                 self.nodes,
@@ -93,6 +112,8 @@ class LUInitDistributedStorage(StorageUnit):
                 keys or Keys(secret.make_key(), secret.make_key()),
                 keys is None,
                 self.cluster,
+                joining,
+                ready,
             )
         except ValueError as err:
             # A step refuses what it is told: a name of a place, a device's path.
@@ -100,9 +121,7 @@ class LUInitDistributedStorage(StorageUnit):
         self.dry_run_result = self._result(describe(self.plan, self.nodes))
 
     def _result(self, lines: list[str]) -> list[tuple[bool, str]]:
-        notes = [
-            f"{name} is offline and left out" for name in getattr(self, "offline", ())
-        ]
+        notes = getattr(self, "left_out", [])
         return [(True, line) for line in [*notes, *lines] or [NOTHING_TO_DO]]
 
     def _without_nodes(self) -> str:
@@ -110,56 +129,10 @@ class LUInitDistributedStorage(StorageUnit):
         what = "it is marked for storage" if self.state is None else NOTHING_TO_DO
         return f"group {self.group.name} has no nodes, {what}"
 
-    def _ask_cluster(self) -> ClusterFacts | None:
-        """Return what the cluster begun before says of itself, None without quorum."""
-        able = [
-            node
-            for node in self.nodes
-            if node.facts.conf is not None and node.facts.has_keys
-        ]
-        # One that holds a mon knows most; another serves as well.
-        able.sort(key=lambda node: not node.facts.mons)
-        self.silence = "no node that is online has its configuration and key"
-        for node in able[:3]:
-            reply = rpc.call(self.rpc, rpc.STATUS, {node.uuid: None})[node.uuid]
-            if reply.answer is not None:
-                return reply.answer
-            self.silence = f"{node.name}: {reply.error}"
-        return None
-
-    def _find_keys(self) -> Keys | None:
-        """Return the keys of the cluster begun before, None where no node has them."""
-        holders = {node.uuid: node.name for node in self.nodes if node.facts.mons}
-        replies = rpc.call(self.rpc, rpc.KEYS, dict.fromkeys(holders))
-        found = [reply.answer for reply in replies.values() if reply.answer]
-        if holders and not found:
-            raise PrereqError(
-                "no node has the keys of the storage cluster that was begun: "
-                + "; ".join(
-                    f"{name}: {replies[uuid].error}" for uuid, name in holders.items()
-                )
-            )
-        if any(keys != found[0] for keys in found):
-            raise PrereqError(
-                "nodes have mons with different keys: "
-                + ", ".join(sorted(holders.values()))
-                + "; those that never were in quorum are to be removed (rm -r"
-                " /var/lib/ceph/mon/ceph-HOST)"
-            )
-        if found:
-            return found[0]
-        if self.cluster is not None or self.offline:
-            raise PrereqError(
-                "no node that is online has a mon of the storage cluster that was"
-                " begun, and so its keys; bring back, or remove from the group: "
-                + (", ".join(self.offline) or "the nodes with its mons")
-            )
-        return None
-
     def execute(self, feedback: Callable[[str], None]) -> str:
         """Carry the plan out and write down what came of it."""
-        for name in self.offline:
-            feedback(f"* {name} is offline and left out")
+        for note in self.left_out:
+            feedback(f"* {note}")
         if self.plan is None:
             if self.state is None:
                 self._mark(GroupState(Phase.MARKED, None), feedback)
@@ -186,44 +159,11 @@ class LUInitDistributedStorage(StorageUnit):
         changed = [
             self.retag(self.cfg.GetNodeInfo(node.uuid), ready, feedback)
             for node in self.nodes
+            if self.joining is None or node.uuid in self.joining
         ]
         changed.append(enable_template(self, feedback))
         changed.append(self._mark(GroupState(Phase.READY, self.fsid), feedback))
         return any(changed)
-
-
-def look_at(runner: Any, members: list[Any], params: StorageParameters) -> list[Node]:
-    """Ask nodes for their facts, all at once.
-
-    Raises :class:`PrereqError` that names each node without an answer.
-    """
-    asked = wire.encode(Look(params.disks, params.db_devices))
-    before = time.time()
-    replies = rpc.call(runner, rpc.LOOK, {node.uuid: asked for node in members})
-    after = time.time()
-    facts = {}
-    silent = []
-    for node in members:
-        reply = replies[node.uuid]
-        if reply.answer is None:
-            silent.append(f"{node.name}: {reply.error}")
-        else:
-            facts[node.uuid] = reply.answer
-    if silent:
-        raise PrereqError("\n".join(sorted(silent)))
-    nodes = [
-        Node(
-            node.uuid,
-            node.name,
-            node.primary_ip,
-            node.secondary_ip,
-            state.node_places(node.GetTags()),
-            facts[node.uuid],
-            (before, after),
-        )
-        for node in members
-    ]
-    return sorted(nodes, key=lambda node: node.name)
 
 
 def describe(chosen: Plan, nodes: list[Node]) -> list[str]:

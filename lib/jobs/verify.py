@@ -6,6 +6,7 @@ from typing import Any
 from ganeti import constants
 
 from ganeti_ceph import rpc, state
+from ganeti_ceph.jobs import status
 from ganeti_ceph.rpc import Misfits, Reply
 
 
@@ -30,6 +31,7 @@ def verify_config(
         level = unit.ETYPE_WARNING if absent else unit.ETYPE_ERROR
         for message in complaints(replies[node.uuid]):
             unit._ErrorMsg(constants.CV_ENODEVERSION, node.name, message, level)
+    status.verify(unit, feedback)
     return good and not unit.bad
 
 

@@ -9,7 +9,7 @@ import rados
 from ganeti_ceph import ceph
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.facts import ClusterFacts, Osd, Pool
+from ganeti_ceph.facts import ClusterFacts, Osd, OsdUse, Pool, PoolUse, Report
 from ganeti_ceph.steps import AwaitHealth, MakePool, Settle
 
 #: Seconds between two looks at something that is waited for.
@@ -21,11 +21,54 @@ _OSD_TIMEOUT = 120
 def status() -> ClusterFacts:
     """Return what the storage cluster says of itself; it has 10 s to answer."""
     with ceph.connect(timeout=10) as cluster:
-        monmap = ceph.command(cluster, "mon dump")
-        quorum = ceph.command(cluster, "quorum_status")
-        managers = ceph.command(cluster, "mgr dump")
-        osds = ceph.command(cluster, "osd dump")
-        health, checks = _health(ceph.command(cluster, "health"))
+        return _facts(cluster, ceph.command(cluster, "status"))
+
+
+def report() -> Report:
+    """Return what the storage cluster is doing; it has 10 s to answer."""
+    with ceph.connect(timeout=10) as cluster:
+        status = ceph.command(cluster, "status")
+        facts = _facts(cluster, status)
+        pools = ceph.command(cluster, "df")["pools"]
+        # Only a mgr knows.
+        osds = ceph.command(cluster, "osd df")["nodes"] if facts.mgrs else []
+    groups = status["pgmap"]
+
+    def number(name: str) -> int:
+        # What is 0 is left out.
+        found: int = groups.get(name, 0)
+        return found
+
+    return Report(
+        facts,
+        number("bytes_total"),
+        number("bytes_used"),
+        tuple(
+            PoolUse(one["name"], one["stats"]["stored"], one["stats"]["max_avail"])
+            for one in pools
+        ),
+        tuple(
+            OsdUse(one["id"], one["kb"] * 1024, one["kb_used"] * 1024) for one in osds
+        ),
+        tuple((one["state_name"], one["count"]) for one in groups["pgs_by_state"]),
+        max(number("degraded_total"), number("misplaced_total")),
+        number("degraded_objects"),
+        number("misplaced_objects"),
+        number("recovering_objects_per_sec"),
+        number("recovering_bytes_per_sec"),
+        number("read_bytes_sec"),
+        number("write_bytes_sec"),
+    )
+
+
+def _facts(cluster: rados.Rados, status: dict[str, Any]) -> ClusterFacts:
+    monmap = ceph.command(cluster, "mon dump")
+    quorum = ceph.command(cluster, "quorum_status")
+    managers = ceph.command(cluster, "mgr dump")
+    osds = ceph.command(cluster, "osd dump")
+    tree = ceph.command(cluster, "osd tree")
+    hosts = _hosts(tree)
+    health, checks = _health(status["health"])
     active = [managers["active_name"]] if managers.get("active_name") else []
     return ClusterFacts(
         fsid=monmap["fsid"],
@@ -33,7 +76,14 @@ def status() -> ClusterFacts:
         quorum=tuple(quorum["quorum_names"]),
         mgrs=tuple(active + [standby["name"] for standby in managers["standbys"]]),
         osds=tuple(
-            Osd(osd["osd"], osd["uuid"], bool(osd["up"]), "new" in osd["state"])
+            Osd(
+                osd["osd"],
+                osd["uuid"],
+                bool(osd["up"]),
+                "new" in osd["state"],
+                bool(osd["in"]),
+                hosts.get(osd["osd"]),
+            )
             for osd in osds["osds"]
         ),
         pools=tuple(
@@ -48,7 +98,52 @@ def status() -> ClusterFacts:
         ),
         health=health,
         checks=checks,
+        places=_places(tree),
+        inactive=count_inactive(status) if active else None,
     )
+
+
+def _hosts(tree: dict[str, Any]) -> dict[int, str]:
+    """Return the host of each OSD that has one, as ``ceph osd tree`` tells it."""
+    return {
+        osd: node["name"]
+        for node in tree["nodes"]
+        if node["type"] == "host"
+        for osd in node["children"]
+    }
+
+
+def _places(
+    tree: dict[str, Any],
+) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Return the buckets above each host, as ``ceph osd tree`` tells them."""
+    above = {
+        child: node
+        for node in tree["nodes"]
+        if node["type"] not in ("host", "osd")
+        for child in node.get("children", ())
+    }
+    found = []
+    for node in tree["nodes"]:
+        if node["type"] != "host":
+            continue
+        place: list[tuple[str, str]] = []
+        bucket = above.get(node["id"])
+        while bucket is not None and bucket["type"] != "root":
+            place.insert(0, (bucket["type"], bucket["name"]))
+            bucket = above.get(bucket["id"])
+        found.append((node["name"], tuple(place)))
+    return tuple(found)
+
+
+def count_inactive(status: dict[str, Any]) -> int:
+    """Return how many placement groups serve nobody, as ``ceph status`` tells it."""
+    groups = status["pgmap"]
+    active = sum(
+        one["count"] for one in groups["pgs_by_state"] if _serves(one["state_name"])
+    )
+    count: int = groups["num_pgs"] - active
+    return count
 
 
 def _host(mon: dict[str, Any]) -> str:
@@ -205,5 +300,11 @@ def _is_good(state: str) -> bool:
     It may be scrubbed meanwhile, or its copies be on their way to new OSDs; where one
     is missing, the health says so.
     """
-    words = set(state.split("+"))
-    return "active" in words and bool(words & {"clean", "remapped"})
+    return _serves(state) and bool({"clean", "remapped"} & set(state.split("+")))
+
+
+def _serves(state: str) -> bool:
+    """Tell whether a placement group in a state serves its data now."""
+    words = state.split("+")
+    # A stale one's state is what the last OSD that had it said before it went.
+    return "active" in words and "stale" not in words

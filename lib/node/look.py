@@ -36,6 +36,7 @@ def look(asked: Look, run: Runner) -> NodeFacts:
         ),
         addresses=addresses(run),
         device_mapper="device-mapper" in Path("/proc/misc").read_text(),
+        loose_keys=_loose_keys(),
         clock=(began, time.time()),
     )
 
@@ -54,6 +55,23 @@ def _packages(run: Runner) -> tuple[tuple[str, str], ...]:
     return tuple((row[1], row[2]) for row in rows if row[0] == "installed")
 
 
+def _loose_keys() -> tuple[str, ...]:
+    """Return the files with keys that others than their owner may read."""
+    ours = [files.ADMIN_KEYRING, files.keyring(DISK_USER)]
+    theirs = sorted(files.DATA.glob("*/*/keyring"))
+    theirs += sorted(files.DATA.glob("bootstrap-*/ceph.keyring"))
+    loose = []
+    for path in (*ours, *theirs):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        owner = (0, 0) if path in ours else files.ceph_ids()
+        if found.st_mode & 0o077 or (found.st_uid, found.st_gid) not in ((0, 0), owner):
+            loose.append(str(path))
+    return tuple(loose)
+
+
 def _daemons(kind: str) -> tuple[str, ...]:
     paths = sorted((files.DATA / kind).glob("ceph-*"))
     return tuple(path.name.removeprefix("ceph-") for path in paths)
@@ -68,7 +86,11 @@ def _osds() -> tuple[OsdDir, ...]:
         fsid = files.read(directory / "ceph_fsid")
         # A directory without it is of an OSD that was begun and not finished.
         if fsid is not None:
-            found.append(OsdDir(int(name), fsid, files.read(directory / "fsid")))
+            block = directory / "block"
+            device = str(block.resolve()) if block.exists() else None
+            found.append(
+                OsdDir(int(name), fsid, files.read(directory / "fsid"), device)
+            )
     return tuple(found)
 
 

@@ -16,6 +16,12 @@ from ganeti_ceph.steps import MakeMon
 def make(step: MakeMon, run: Runner) -> str:
     """Make a mon's store if it has none, and start it."""
     store = files.daemon_dir("mon", step.id)
+    if (store / "store.db").exists() and step.peers and not _is_member(step):
+        # It was removed while the node was away, and would not be let in again.
+        services.stop([("mon", step.id)], run)
+        former = store.with_name(f".ganeti-ceph-removed-{step.id}")
+        shutil.rmtree(former, ignore_errors=True)
+        store.rename(former)
     if not (store / "store.db").exists():
         _mkfs(step, run)
     services.start("mon", step.id, run)
@@ -34,7 +40,7 @@ def _mkfs(step: MakeMon, run: Runner) -> None:
         if step.members:
             _write_monmap(monmap, step.fsid, step.members, run)
         else:
-            _fetch_monmap(monmap)
+            _fetch_monmap(monmap, step.peers)
         monmap.chmod(0o644)
         keyring = scratch / "keyring"
         files.write(keyring, config.mon_keyring(step.keys), 0o600, owner)
@@ -57,8 +63,14 @@ def _write_monmap(path: Path, fsid: str, mons: tuple[Mon, ...], run: Runner) -> 
     run(["monmaptool", "--create", "--fsid", fsid, *members, str(path)])
 
 
-def _fetch_monmap(path: Path) -> None:
-    with ceph.connect() as cluster:
+def _is_member(step: MakeMon) -> bool:
+    with ceph.connect(key=step.keys.admin, mons=step.peers) as cluster:
+        mons = ceph.command(cluster, "mon dump")["mons"]
+    return step.id in [one["name"] for one in mons]
+
+
+def _fetch_monmap(path: Path, peers: tuple[Mon, ...]) -> None:
+    with ceph.connect(mons=peers) as cluster:
         try:
             code, monmap, status = cluster.mon_command('{"prefix": "mon getmap"}', b"")
         except rados.Error as err:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import rados
 from ganeti_ceph import ceph, secret
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.node import config, devices, files, services
+from ganeti_ceph.node.cluster import count_inactive
 from ganeti_ceph.run import Runner
 from ganeti_ceph.secret import Secret
-from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd
+from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd, names_of
 
 _CAPS = ["mgr", "allow profile osd", "mon", "allow profile osd", "osd", "allow *"]
 
@@ -26,7 +28,9 @@ def make(step: MakeOsd, run: Runner) -> str:
         for path in paths
     ]
     with ceph.connect(key=step.admin) as cluster:
-        osd_id, key = _register(cluster, step.osd_uuid)
+        if step.replaces is not None:
+            _destroy(cluster, (step.replaces,), run)
+        osd_id, key = _register(cluster, step.osd_uuid, step.replaces)
         if step.device_class:
             ceph.command(
                 cluster,
@@ -123,6 +127,7 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
             entity="client.bootstrap-osd",
             caps=["mon", "allow profile bootstrap-osd"],
         )
+        _destroy(cluster, step.replaces, run)
     # ceph-volume finds its key nowhere else.
     files.write(
         files.DATA / "bootstrap-osd" / "ceph.keyring",
@@ -141,12 +146,47 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
     command += step.devices
     if step.db_devices:
         command += ["--db-devices", *step.db_devices]
+    if step.replaces:
+        command += ["--osd-ids", *map(str, step.replaces)]
     run(command, timeout=480)
     return f"OSDs run on {', '.join(step.devices)}"
 
 
-def _register(cluster: rados.Rados, osd_uuid: str) -> tuple[int, Secret]:
-    """Get a number and a key for a new OSD.
+def _destroy(cluster: rados.Rados, osd_ids: Sequence[int], run: Runner) -> None:
+    """Forget what OSDs whose devices are gone held, and keep their numbers.
+
+    Only while all data is served without them, and none of them has come back.
+    """
+    if not osd_ids:
+        return
+    names = names_of(osd_ids)
+    for osd in ceph.command(cluster, "osd dump")["osds"]:
+        if osd["osd"] in osd_ids and osd["up"]:
+            raise ExecError(f"osd.{osd['osd']} is up again, it is not made anew")
+    status = ceph.command(cluster, "status")
+    if not status["mgrmap"]["available"]:
+        # What the mons tell then is what the last one counted.
+        raise ExecError(
+            f"no mgr is active, so nobody knows what else holds the data of {names},"
+            " and nothing is made anew"
+        )
+    inactive = count_inactive(status)
+    if inactive:
+        raise ExecError(
+            f"{inactive} placement groups are not active and may need the old device"
+            f" of {names}, so nothing is made anew"
+        )
+    # One that hangs would keep the new one from being started, and one on logical
+    # volumes be looked for at each boot.
+    services.stop([("osd", str(one)) for one in osd_ids], run)
+    for one in osd_ids:
+        ceph.command(cluster, "osd destroy-actual", id=one, yes_i_really_mean_it=True)
+
+
+def _register(
+    cluster: rados.Rados, osd_uuid: str, replaces: int | None
+) -> tuple[int, Secret]:
+    """Get a number and a key for a new OSD, which may be another one's number.
 
     A registration of the same OSD that never came to anything is taken back first:
     its key is not known any more.
@@ -167,6 +207,7 @@ def _register(cluster: rados.Rados, osd_uuid: str) -> tuple[int, Secret]:
         "osd new",
         json.dumps({"cephx_secret": key.reveal()}).encode(),
         uuid=osd_uuid,
+        **({} if replaces is None else {"id": replaces}),
     )
     return int(answer["osdid"]), key
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ganeti_ceph import errors, rpc, steps, wire
 from ganeti_ceph.disk import image, trash
-from ganeti_ceph.facts import ClusterFacts, ImagesFacts, NodeFacts
+from ganeti_ceph.facts import ClusterFacts, ImagesFacts, NodeFacts, Report
 from ganeti_ceph.node import (
     client,
     cluster,
@@ -17,11 +17,13 @@ from ganeti_ceph.node import (
     images,
     inventory,
     look,
+    members,
     mgr,
     mon,
     osd,
 )
 from ganeti_ceph.rpc import (
+    AskLeave,
     Call,
     CopyImage,
     DisksFacts,
@@ -34,6 +36,7 @@ from ganeti_ceph.rpc import (
     MapImages,
     Mapped,
     Misfits,
+    Objections,
     Outcome,
     Outcomes,
     Purge,
@@ -57,6 +60,13 @@ _ACTIONS: dict[type[Step], Callable[[Any], str]] = {
     steps.MakeLvmOsds: lambda step: osd.make_on_lvm(step, run),
     steps.MakePool: cluster.make_pool,
     steps.MakeClient: client.make,
+    steps.MarkOsds: members.mark,
+    steps.PlaceHost: members.place,
+    steps.HandOver: members.hand_over,
+    steps.RemoveMon: members.remove_mon,
+    steps.StopDaemons: lambda step: members.stop(step, run),
+    steps.ForgetHost: members.forget,
+    steps.AwaitDaemons: members.await_daemons,
     steps.AwaitHealth: cluster.await_health,
 }
 
@@ -69,8 +79,16 @@ def _status(_: Any) -> ClusterFacts:
     return cluster.status()
 
 
+def _report(_: Any) -> Report:
+    return cluster.report()
+
+
 def _keys(_: Any) -> steps.Keys:
     return config.read_keys()
+
+
+def _leave(sent: Any) -> Objections:
+    return members.ask(wire.decode(AskLeave, sent, "the OSDs that leave"))
 
 
 def _grant(sent: Any) -> None:
@@ -158,7 +176,9 @@ def _words(err: errors.Error | OSError) -> str:
 _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.LOOK: _look,
     rpc.STATUS: _status,
+    rpc.REPORT: _report,
     rpc.KEYS: _keys,
+    rpc.LEAVE: _leave,
     rpc.GRANT: _grant,
     rpc.DEFAULT_POOL: _default_pool,
     rpc.DISKS: _disks,

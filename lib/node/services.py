@@ -1,6 +1,7 @@
 """systemd's units of Ceph's daemons."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from ganeti_ceph.errors import ExecError
@@ -10,6 +11,10 @@ from ganeti_ceph.run import Runner
 #: Seconds for systemd to do what it is told; it waits for no daemon of Ceph.
 _PATIENCE = 40
 
+#: An OSD has 90 s to write down what it has in memory.
+_STOP_PATIENCE = 110
+
+_WANTED = Path("/etc/systemd/system/multi-user.target.wants")
 _OSD_DROPIN = Path("/etc/systemd/system/ceph-osd@.service.d/10-ganeti-ceph.conf")
 #: Device nodes are made anew at each boot and belong to root; the OSD does not.
 _OSD_DROPIN_TEXT = """\
@@ -48,6 +53,35 @@ def prepare_osds(run: Runner) -> None:
         if files.read(_OSD_DROPIN) != _OSD_DROPIN_TEXT.strip():
             files.write(_OSD_DROPIN, _OSD_DROPIN_TEXT, 0o644)
             _reload(run)
+
+
+def stop(daemons: Sequence[tuple[str, str]], run: Runner) -> None:
+    """Stop daemons, given as kind and id, now and for every boot to come."""
+    units = [f"ceph-{kind}@{daemon_id}.service" for kind, daemon_id in daemons]
+    for kind, daemon_id in daemons:
+        if kind == "osd":
+            # It finds the logical volumes at each boot, and starts the OSD.
+            units += [
+                one.name for one in _WANTED.glob(f"ceph-volume@lvm-{daemon_id}-*")
+            ]
+    if units:
+        run(["systemctl", "disable", "--now", *units], timeout=_STOP_PATIENCE)
+
+
+def start_failed(run: Runner) -> list[str]:
+    """Start what systemd gave up on, if it shall run at each boot; return the units."""
+    words = ["systemctl", "list-units", "--state=failed", "--plain", "--no-legend"]
+    patterns = [f"ceph-{kind}@*.service" for kind in ("mon", "mgr", "osd")]
+    listed = run([*words, *patterns])
+    started = []
+    for unit in (line.split()[0] for line in listed.splitlines() if line.strip()):
+        enabled = run(["systemctl", "is-enabled", unit], ok=(0, 1))
+        if enabled.strip() == "enabled":
+            run(["systemctl", "reset-failed", unit], timeout=_PATIENCE)
+            # The watcher has more to do than to wait for it.
+            run(["systemctl", "start", "--no-block", unit], timeout=_PATIENCE)
+            started.append(unit)
+    return started
 
 
 def start(kind: str, daemon_id: str, run: Runner) -> None:

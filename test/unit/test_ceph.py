@@ -8,6 +8,7 @@ import rados
 from fakes import ADMIN, FakeCeph
 
 from ganeti_ceph import ceph
+from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import CephError
 
 
@@ -56,6 +57,26 @@ def test_a_key_that_is_given_goes_before_all_keyrings(given):
     with ceph.connect(key=ADMIN):
         pass
     assert given["conf"]["key"] == ADMIN.reveal()
+
+
+def test_the_mons_of_ceph_conf_are_asked_unless_others_are_given(given):
+    with ceph.connect():
+        pass
+    assert "mon_host" not in given["conf"]
+    with ceph.connect(mons=(Mon("a", "192.0.2.1"), Mon("b", "2001:db8::2"))):
+        pass
+    assert given["conf"]["mon_host"] == (
+        "[v2:192.0.2.1:3300,v1:192.0.2.1:6789],"
+        "[v2:[2001:db8::2]:3300,v1:[2001:db8::2]:6789]"
+    )
+
+
+def test_a_key_that_is_given_is_in_no_error(storage):
+    storage.reachable = False
+    with pytest.raises(CephError) as caught:
+        with ceph.connect(key=ADMIN):
+            raise AssertionError("there is no connection")
+    assert ADMIN.reveal() not in str(caught.value)
 
 
 @pytest.mark.parametrize("eager", [True, False])

@@ -4,6 +4,7 @@ import dataclasses
 import ipaddress
 
 import fakes
+import outcome
 import pytest
 from fakes import (
     FSID,
@@ -26,6 +27,7 @@ from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
 from ganeti_ceph.plan import PACKAGES, Plan, pg_count, refusals
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import (
+    AwaitDaemons,
     AwaitHealth,
     Configure,
     Keys,
@@ -35,6 +37,8 @@ from ganeti_ceph.steps import (
     MakeMon,
     MakeOsd,
     MakePool,
+    MarkOsds,
+    PlaceHost,
     Settle,
     StartOsd,
 )
@@ -318,12 +322,56 @@ def test_a_rack_without_a_disk_is_no_failure_domain():
     assert "there are 2" in message
 
 
+@pytest.mark.parametrize("domain", [FailureDomain.OSD, FailureDomain.HOST])
+def test_other_domains_need_no_place(domain):
+    assert plan.unplaced(nodes_of(3), with_params(failure_domain=domain)) == []
+
+
+def in_racks(*racks):
+    return [
+        make_node(f"node{number}", places=(("rack", rack),))
+        for number, rack in enumerate(racks, 1)
+    ]
+
+
+def test_mons_are_spread_over_the_failure_domains():
+    nodes = in_racks("r1", "r1", "r1", "r2", "r3")
+    params = with_params(failure_domain=FailureDomain.RACK, mon_count=3)
+    mons = plan.choose_mons(nodes, params, None)
+    assert [mon.id for mon in mons] == ["node1", "node4", "node5"]
+    five = plan.choose_mons(nodes, dataclasses.replace(params, mon_count=5), None)
+    assert len(five) == 5
+    # With what is there already counted.
+    begun = make_cluster(mons=(Mon("node2", "192.0.2.2"), Mon("node4", "192.0.2.4")))
+    mons = plan.choose_mons(nodes, params, begun)
+    assert [mon.id for mon in mons] == ["node2", "node4", "node5"]
+
+
+def test_a_host_moves_to_the_place_that_its_tags_name():
+    params = with_params(failure_domain=FailureDomain.RACK)
+    nodes, cluster = finish(in_racks("r1", "r2", "r3"), params)
+    placed = {node.host: node.places for node in nodes}
+
+    def moves(**changes):
+        places = tuple({**placed, **changes}.items())
+        changed = dataclasses.replace(cluster, places=places)
+        return steps_of(planned(nodes, params, changed), PlaceHost)
+
+    assert moves() == []
+    assert moves(node2=()) == [PlaceHost("node2", (("rack", "r2"),))]
+    assert moves(node2=(("rack", "r9"),)) == [PlaceHost("node2", (("rack", "r2"),))]
+    # What is above it is the administrator's own.
+    assert moves(node2=(("room", "b"), ("rack", "r2"))) == []
+
+
 def test_a_node_whose_rack_is_unknown_is_named_with_the_remedy():
     nodes = [
         make_node(f"node{i}", places=(("rack", f"r{i}"),) if i < 4 else ())
         for i in (1, 2, 3, 4)
     ]
-    (message,) = refused(nodes, with_params(failure_domain=FailureDomain.RACK))
+    params = with_params(failure_domain=FailureDomain.RACK)
+    assert refused(nodes, params) == []
+    (message,) = plan.unplaced(nodes, params)
     assert "gnt-node add-tags node4 ceph:rack:NAME" in message
 
 
@@ -887,7 +935,7 @@ def test_only_nodes_with_a_mon_keep_the_administrators_key():
 
 def test_a_new_option_is_written_to_all_nodes_and_nothing_else_is_done():
     nodes, cluster = finish(nodes_of(3), PARAMS)
-    made = planned(nodes, with_params(conf=(("osd_memory_target", "1"),)), cluster)
+    made = planned(nodes, with_params(conf=(("osd_max_backfills", "1"),)), cluster)
     assert titles(made) == ["configuration", "health"]
     assert len(steps_of(made, Configure)) == 3
 
@@ -962,6 +1010,344 @@ def test_a_new_node_gets_its_osd_only():
     )
 
 
+# Nodes that join a finished cluster, or come back to it
+
+
+def joined(nodes, *names, cluster, params=PARAMS, ready=True):
+    """Return the plan for some nodes, as adding and repairing them make it."""
+    uuids = {node.uuid for node in nodes if node.name in names}
+    assert len(uuids) == len(names)
+    return plan.plan(nodes, params, FSID, KEYS, False, cluster, uuids, ready)
+
+
+def refused_to_join(nodes, *names, params=PARAMS):
+    uuids = {node.uuid for node in nodes if node.name in names}
+    return refusals(nodes, params, FSID, True, uuids)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"packages": tuple((name, "18.2.7") for name in PACKAGES[1:])},
+        {"conf": conf_text(OTHER_FSID)},
+        {"mons": ("a",)},
+        {"disks": (make_device(busy="mounted on /srv"),)},
+        {"disks": (make_device(content="ext4"),)},
+        {"disks": (make_device(real_path=""),)},
+        {"db_devices": tuple(make_device(f"/dev/sd{x}") for x in "cd")},
+    ],
+    ids=["package", "conf", "daemon", "busy", "content", "missing", "layout"],
+)
+def test_what_another_node_lacks_does_not_keep_one_from_joining(facts):
+    nodes = three_with(**facts)
+    assert refused_to_join(nodes, "node2") == []
+    (message,) = refused_to_join(nodes, "node1", "node2")
+    assert message.startswith("node1: ")
+    assert refusals(nodes, PARAMS, FSID, ready=True) == [message]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        (
+            three_with(packages=tuple((name, "18.2.8") for name in PACKAGES)),
+            "18.2.7 on node2, node3",
+        ),
+        ([make_node("a.x", 1), make_node("a.y", 2)], "a.x, a.y"),
+        (three_with(clock=(1001.0, 1001.0)), "clocks of node1"),
+    ],
+    ids=["versions", "hostnames", "clocks"],
+)
+def test_a_node_that_joins_must_fit_the_others(nodes, words):
+    (message,) = refused_to_join(nodes, nodes[0].name)
+    assert words in message
+
+
+def test_only_a_node_that_joins_gets_osds_and_the_disks_key():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    nodes += [make_node("node4"), make_node("node5")]
+    made = joined(nodes, "node5", cluster=cluster)
+    osds = (MakeOsd, StartOsd, MakeLvmOsds, MakeClient)
+    assert [type(step) for step in steps_of(made, osds, nodes[4])] == [
+        MakeOsd,
+        MakeClient,
+    ]
+    for node in nodes[:4]:
+        assert not steps_of(made, osds, node)
+
+
+def test_for_no_node_at_all_mons_and_mgrs_alone_are_made():
+    nodes, cluster = finish(nodes_of(4), PARAMS)
+    nodes[3] = fakes.with_facts(nodes[3], disks=(make_device(),), has_client=False)
+    assert steps_of(joined(nodes, "node4", cluster=cluster), (MakeOsd, MakeClient))
+    cluster = dataclasses.replace(
+        cluster,
+        mons=tuple(mon for mon in cluster.mons if mon.id != "node1"),
+        quorum=tuple(name for name in cluster.quorum if name != "node1"),
+        mgrs=tuple(name for name in cluster.mgrs if name != "node1"),
+        osds=tuple(dataclasses.replace(osd, inside=False) for osd in cluster.osds),
+    )
+    made = joined(nodes[1:], cluster=cluster)
+    assert titles(made) == [
+        "configuration",
+        "mons",
+        "quorum",
+        "mgrs and OSDs",
+        "daemons",
+    ]
+    assert [step.id for step in steps_of(made, MakeMon)] == ["node4"]
+    assert [step.id for step in steps_of(made, MakeMgr)] == ["node3"]
+    (wait,) = steps_of(made, AwaitDaemons)
+    assert (wait.mons, wait.osds) == (("node2", "node3", "node4"), ())
+
+
+def test_a_cluster_that_was_finished_once_need_not_be_healthy():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    ill = dataclasses.replace(cluster, health="HEALTH_WARN")
+    assert joined(nodes, "node1", cluster=ill).stages == ()
+    assert titles(joined(nodes, "node1", cluster=ill, ready=False)) == ["health"]
+
+
+def test_the_daemons_of_a_node_that_joins_are_waited_for():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    more = make_node("node4", disks=tuple(make_device(f"/dev/sd{x}") for x in "bc"))
+    made = joined([*nodes, more], "node4", cluster=cluster)
+    assert titles(made)[-1] == "daemons"
+    (wait,) = steps_of(made, AwaitDaemons)
+    assert wait.mons == ("node1", "node2", "node3")
+    assert wait.osds == (("node4", 2),)
+    assert not steps_of(made, AwaitHealth)
+    # A mon on a node that does not answer may not come.
+    (wait,) = steps_of(
+        joined([*nodes[1:], more], "node4", cluster=cluster), AwaitDaemons
+    )
+    assert wait.mons == ("node2", "node3")
+
+
+def test_all_nodes_of_a_finished_cluster_are_waited_for_when_it_is_about_all():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    made = plan.plan(
+        [*nodes, make_node("node4")], PARAMS, FSID, KEYS, False, cluster, ready=True
+    )
+    (wait,) = steps_of(made, AwaitDaemons)
+    assert wait.osds == tuple((f"node{number}", 1) for number in (1, 2, 3, 4))
+
+
+@given(st.integers(1, 5), st.sets(st.integers(1, 5), min_size=1))
+def test_nodes_that_joined_leave_nothing_to_do(old, numbers):
+    nodes, cluster = finish(nodes_of(old), with_params(pool_size=1))
+    names = {f"node{number}" for number in numbers}
+    known = {node.name for node in nodes}
+    nodes += [make_node(name) for name in sorted(names - known)]
+    params = with_params(pool_size=1)
+    made = joined(nodes, *names, cluster=cluster, params=params)
+    nodes, cluster = carry_out(made, nodes, cluster)
+    assert joined(nodes, *names, cluster=cluster, params=params).stages == ()
+    assert planned(nodes, params, cluster).stages == ()
+
+
+# OSDs that are out
+
+
+def marked_out(*hosts):
+    """Return three nodes of a finished cluster, and it with OSDs of hosts out."""
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    osds = tuple(
+        dataclasses.replace(osd, inside=osd.host not in hosts) for osd in cluster.osds
+    )
+    return nodes, dataclasses.replace(cluster, osds=osds)
+
+
+@pytest.mark.parametrize(
+    ("named", "marked"),
+    [
+        (("node1",), [(0,)]),
+        (("node2", "node1"), [(0, 1)]),
+        (("node3",), []),
+        ((), []),
+    ],
+)
+def test_osds_that_are_out_are_marked_in_on_nodes_that_are_named(named, marked):
+    nodes, cluster = marked_out("node1", "node2")
+    made = joined(nodes, *named, cluster=cluster)
+    assert [step.osds for step in steps_of(made, MarkOsds)] == marked
+    assert all(step.inside for step in steps_of(made, MarkOsds))
+
+
+def test_osds_that_are_out_stay_out_when_it_is_about_all_nodes():
+    nodes, cluster = marked_out("node1")
+    for ready in (True, False):
+        made = plan.plan(nodes, PARAMS, FSID, KEYS, False, cluster, ready=ready)
+        assert made.stages == ()
+
+
+@pytest.mark.parametrize(("drained", "marked"), [(True, []), (False, [(0,)])])
+def test_osds_of_a_drained_node_stay_out(drained, marked):
+    nodes, cluster = marked_out("node1")
+    nodes[0] = dataclasses.replace(nodes[0], drained=drained)
+    made = joined(nodes, "node1", cluster=cluster)
+    assert [step.osds for step in steps_of(made, MarkOsds)] == marked
+
+
+def test_an_osd_that_no_device_carries_any_more_stays_out():
+    nodes, cluster = marked_out("node1")
+    nodes[0] = fakes.with_facts(nodes[0], disks=())
+    assert not steps_of(joined(nodes, "node1", cluster=cluster), MarkOsds)
+
+
+def test_osds_are_started_before_they_are_marked_in_by_a_node_with_a_mon():
+    nodes, cluster = marked_out("node4")
+    four = [*nodes, make_node("node4")]
+    four, cluster = carry_out(joined(four, "node4", cluster=cluster), four, cluster)
+    osds = tuple(
+        dataclasses.replace(osd, inside=False, up=False) if osd.host == "node4" else osd
+        for osd in cluster.osds
+    )
+    cluster = dataclasses.replace(cluster, osds=osds)
+    made = joined(four[::-1], "node4", cluster=cluster)
+    assert titles(made) == ["mgrs and OSDs", "OSDs in", "daemons"]
+    assert [step.osd_id for step in steps_of(made, StartOsd)] == [3]
+    (step,) = steps_of(made, MarkOsds, four[2])
+    assert step == MarkOsds((3,), True)
+
+
+# OSDs whose device is gone
+
+
+GONE = Osd(3, "the-uuid-of-the-lost-one", False, False, False, "node1")
+
+
+def replaced(*osds, inactive=0, params=PARAMS, **facts):
+    """Return which ids the new OSDs of node1 take over."""
+    cluster = make_cluster(osds=osds, inactive=inactive)
+    return [
+        step.replaces
+        for step in steps_of(planned([make_node(**facts)], params, cluster), MakeOsd)
+    ]
+
+
+def osd_here(block=None):
+    return dataclasses.replace(fakes.osd_dir(3), block=block)
+
+
+@pytest.mark.parametrize(
+    ("changes", "taken"),
+    [
+        ({}, True),
+        ({"inside": True}, True),
+        ({"up": True}, False),
+        ({"new": True}, False),
+        ({"host": "node2"}, False),
+        ({"host": None}, False),
+        # One that was destroyed already.
+        ({"uuid": "00000000-0000-0000-0000-000000000000"}, True),
+        # What was on the same device, which is blank now.
+        ({"uuid": plan.osd_uuid(FSID, "node1", "/dev/disk/by-id/sdb")}, True),
+    ],
+)
+def test_a_new_osd_takes_the_id_of_one_of_its_node_that_is_lost(changes, taken):
+    assert replaced(dataclasses.replace(GONE, **changes)) == [3 if taken else None]
+
+
+@pytest.mark.parametrize(
+    ("block", "taken"),
+    [
+        (None, True),
+        # Its name is another device's now, which is blank.
+        ("/dev/sdb", True),
+        # It is there, and merely not among those of the parameters.
+        ("/dev/sdx", False),
+    ],
+)
+def test_an_osd_whose_device_is_there_is_not_lost(block, taken):
+    found = replaced(GONE, osds=(osd_here(block),))
+    assert found == [3 if taken else None]
+
+
+def test_an_osd_whose_device_was_begun_anew_is_lost():
+    device = make_device(content="the metadata of an OSD")
+    device = dataclasses.replace(device, label=just_begun("node1", device))
+    osd = dataclasses.replace(GONE, uuid=device.label.osd_uuid)
+    assert replaced(osd, disks=(device,)) == [3]
+    # Its first registration is merely taken back.
+    assert replaced(dataclasses.replace(osd, new=True), disks=(device,)) == [None]
+
+
+def test_the_devices_of_other_osds_tell_nothing_of_a_lost_one():
+    other = dataclasses.replace(fakes.osd_dir(7), block="/dev/sdx")
+    assert replaced(GONE, osds=(other,)) == [3]
+
+
+def test_an_osd_that_another_device_carries_is_started_and_keeps_its_id():
+    osd = dataclasses.replace(GONE, uuid=WHOLE.osd_uuid)
+    disks = (make_device("/dev/sdb"), make_device("/dev/sdc", label=WHOLE))
+    node = make_node(disks=disks)
+    made = planned([node], cluster=make_cluster(osds=(osd,)))
+    assert [step.replaces for step in steps_of(made, MakeOsd)] == [None]
+    assert [step.osd_id for step in steps_of(made, StartOsd)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("inactive", "count"), [(0, None), (1, "1"), (128, "128"), (None, "some")]
+)
+def test_nothing_is_lost_while_data_is_missing(inactive, count):
+    if count is None:
+        assert replaced(GONE, inactive=inactive) == [3]
+        return
+    message = rf"node1: osd\.3 cannot be made anew while {count} placement groups"
+    with pytest.raises(PrereqError, match=message):
+        replaced(GONE, inactive=inactive)
+
+
+@pytest.mark.parametrize("inactive", [1, None])
+@pytest.mark.parametrize(
+    ("osds", "facts"),
+    [
+        ((dataclasses.replace(GONE, up=True),), {}),
+        ((GONE,), {"osds": (osd_here("/dev/sdx"),)}),
+        ((GONE,), {"disks": ()}),
+        ((), {}),
+    ],
+    ids=["up", "there", "no blank device", "none"],
+)
+def test_missing_data_does_not_matter_where_no_id_is_taken_over(osds, facts, inactive):
+    assert set(replaced(*osds, inactive=inactive, **facts)) <= {None}
+
+
+@pytest.mark.parametrize(
+    ("lost", "blank", "ids"),
+    [(1, 2, [3, None]), (2, 1, [3]), (2, 2, [3, 4]), (0, 2, [None, None])],
+)
+def test_each_id_is_taken_over_once(lost, blank, ids):
+    osds = [
+        dataclasses.replace(GONE, id=3 + index, uuid=f"lost{index}")
+        for index in range(lost)
+    ]
+    disks = tuple(make_device(f"/dev/sd{x}") for x in "bcd"[:blank])
+    assert replaced(*osds, disks=disks) == ids
+    node = make_node(disks=disks, device_mapper=True, packages=VOLUME)
+    made = planned([node], cluster=make_cluster(osds=tuple(osds)))
+    (step,) = steps_of(made, MakeLvmOsds)
+    assert step.replaces == tuple(one for one in ids if one is not None)
+
+
+def test_a_replaced_disk_gets_its_osd_in_the_place_of_the_lost_one():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    blank = make_device("/dev/sdb", stable_path="/dev/disk/by-id/another")
+    nodes[1] = fakes.with_facts(nodes[1], disks=(blank,))
+    osds = tuple(
+        dataclasses.replace(osd, up=osd.host != "node2") for osd in cluster.osds
+    )
+    cluster = dataclasses.replace(cluster, osds=osds)
+    made = joined(nodes, "node2", cluster=cluster)
+    assert titles(made) == ["mgrs and OSDs", "daemons"]
+    nodes, cluster = carry_out(made, nodes, cluster)
+    assert {(osd.id, osd.host, osd.up) for osd in cluster.osds} == {
+        (index, f"node{index + 1}", True) for index in range(3)
+    }
+    assert joined(nodes, "node2", cluster=cluster).stages == ()
+
+
 # Any set of nodes: the effect of the steps, simulated
 
 
@@ -972,18 +1358,7 @@ def finish(nodes, params, failing=lambda step: False):
 
 def carry_out(made, nodes, cluster, failing=lambda step: False):
     """Return nodes and cluster after a plan's steps, as the real ones would be."""
-    nodes = {node.uuid: node for node in nodes}
-    for stage in made.stages:
-        failed = False
-        for uuid, steps in stage.steps:
-            for step in steps:
-                if failing(step):
-                    failed = True
-                    continue
-                nodes[uuid], cluster = fakes.effect(step, nodes[uuid], cluster, nodes)
-        if failed:
-            break
-    return list(nodes.values()), cluster
+    return outcome.carry_out(made.stages, nodes, cluster, failing)
 
 
 @st.composite

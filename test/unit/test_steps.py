@@ -10,8 +10,11 @@ from ganeti_ceph.cephconf import ClusterConf, Mon
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import (
     KINDS,
+    AwaitDaemons,
     AwaitHealth,
     Configure,
+    ForgetHost,
+    HandOver,
     Keys,
     MakeClient,
     MakeLvmOsds,
@@ -19,8 +22,12 @@ from ganeti_ceph.steps import (
     MakeMon,
     MakeOsd,
     MakePool,
+    MarkOsds,
+    PlaceHost,
+    RemoveMon,
     Settle,
     StartOsd,
+    StopDaemons,
 )
 
 UUID = "11111111-2222-4333-8444-555555555555"
@@ -70,6 +77,25 @@ EXAMPLES = [
         MakeClient("ganeti", "vms", ADMIN),
         "get the key of client.ganeti, for the images in pool vms",
     ),
+    (MarkOsds((3, 4), True), "mark osd.3, osd.4 in"),
+    (
+        PlaceHost("node1", (("room", "b"), ("rack", "r1"))),
+        "move host node1 to room b, rack r1 in the CRUSH map",
+    ),
+    (HandOver("node1"), "have another mgr take over from mgr.node1"),
+    (RemoveMon("node1"), "remove mon.node1 from the quorum"),
+    (
+        StopDaemons(("node1",), ("node1",), (3,)),
+        "stop mon.node1, mgr.node1, osd.3",
+    ),
+    (
+        ForgetHost("node1", (3, 4)),
+        "purge osd.3, osd.4, remove host node1 and the keys of its daemons",
+    ),
+    (
+        AwaitDaemons(("node1",), (("node4", 2),), 120),
+        "wait for mon.node1, 2 OSDs of node4 (for 120 s at the most)",
+    ),
     (AwaitHealth(120), "wait for HEALTH_OK (for 120 s at the most)"),
 ]
 
@@ -90,6 +116,10 @@ def test_no_step_shows_a_secret(step, sentence):
 
 
 def test_sentences_leave_out_what_is_not_done():
+    out = MarkOsds((3,), False)
+    assert out.sentence() == "mark osd.3 out, so that data moves away"
+    forget = ForgetHost("node1", ())
+    assert forget.sentence() == "remove host node1 and the keys of its daemons"
     plain = MakeOsd(FSID, UUID, "/dev/sdb", 2**30, None, None, (), ADMIN)
     assert plain.sentence() == "/dev/sdb (1.0 GiB): make and start an OSD"
     many = MakeLvmOsds(FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, (), ADMIN)

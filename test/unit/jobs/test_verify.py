@@ -16,6 +16,16 @@ FIT = Misfits("0.1", "3.1.0", ())
 MISFIT = Misfits("0.1", "3.1.0", (("ganeti.mcpu.X", "there is no X"),))
 
 
+@pytest.fixture(autouse=True)
+def looked(monkeypatch):
+    """Who was looked at the storage cluster for."""
+    looked = []
+    monkeypatch.setattr(
+        verify.status, "verify", lambda unit, feedback: looked.append(unit)
+    )
+    return looked
+
+
 class Verification(LUClusterVerifyConfig):
     """Ganeti's own unit, made without a job; it keeps what it is told."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from ganeti_ceph import ceph
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.node import cluster, files, services
+from ganeti_ceph.node import cluster, files, members, services
 
 
 class Tree:
@@ -36,6 +36,7 @@ def tree(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "DATA", tmp_path / "var/lib/ceph")
     monkeypatch.setattr(files, "SCRATCH", tmp_path / "run")
     monkeypatch.setattr(services, "_OSD_DROPIN", tmp_path / "etc/dropin.conf")
+    monkeypatch.setattr(services, "_WANTED", tmp_path / "etc/wants")
 
     def chown(path, uid, gid, follow_symlinks=True):
         tree.owners[os.fspath(path)] = (uid, gid)
@@ -86,6 +87,10 @@ class Systemd:
                 if failed:
                     raise ExecError(f"{verb} failed: {', '.join(sorted(failed))}")
                 self.running |= set(units)
+        elif verb == "disable":
+            self.enabled -= set(units)
+            if "--now" in argv:
+                self.running -= set(units)
         else:
             raise fakes.UnknownCallError(f"no test said what systemctl {verb} does")
 
@@ -115,5 +120,6 @@ def storage(monkeypatch):
 def clock(monkeypatch):
     """The time, which only waiting passes."""
     clock = fakes.FakeClock()
-    monkeypatch.setattr(cluster, "time", clock)
+    for module in (cluster, members):
+        monkeypatch.setattr(module, "time", clock)
     return clock

@@ -4,14 +4,14 @@ import dataclasses
 import json
 
 import pytest
-from fakes import OTHER_FSID, RELEASES, FakePool, recorded
+from fakes import OTHER_FSID, RELEASES, FakePool, UnknownCallError, recorded
 
-from ganeti_ceph import ceph, plan
+from ganeti_ceph import ceph, plan, wire
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import CephError, ExecError
-from ganeti_ceph.facts import Osd, Pool
-from ganeti_ceph.node import cluster
-from ganeti_ceph.steps import AwaitHealth, MakePool, Settle
+from ganeti_ceph.facts import Osd, OsdUse, Pool, PoolUse, Report
+from ganeti_ceph.node import cluster, members
+from ganeti_ceph.steps import AwaitDaemons, AwaitHealth, HandOver, MakePool, Settle
 
 SETTLE = Settle(("node1", "node2"), (("one", "1"), ("two", "2")), ("restful",))
 POOL = MakePool("vms", 3, 2, 128, "host", None, 3)
@@ -78,6 +78,192 @@ def test_a_cluster_that_does_not_answer_is_an_error(storage):
     storage.reachable = False
     with pytest.raises(CephError, match="cannot connect"):
         cluster.status()
+
+
+def test_an_osd_is_in_or_out_and_on_its_host(storage):
+    storage.osd("a", new=False, up=True, host="node1")
+    storage.osd("b", new=False, host="node2", inside=False)
+    storage.osd("c", new=False, host="node1")
+    # It has no place in the CRUSH map yet.
+    storage.osd("d")
+    # A host may have no OSD.
+    storage.hosts = {"node3"}
+    assert cluster.status().osds == (
+        Osd(0, "a", True, False, True, "node1"),
+        Osd(1, "b", False, False, False, "node2"),
+        Osd(2, "c", False, False, True, "node1"),
+        Osd(3, "d", False, True, True, None),
+    )
+
+
+def test_a_rack_is_no_host(storage):
+    storage.osd("a", new=False, up=True)
+    storage.answers["osd tree"] = {
+        "nodes": [
+            {"id": -1, "name": "default", "type": "root", "children": [-3]},
+            {"id": -3, "name": "r1", "type": "rack", "children": [-2, 0]},
+            {"id": -2, "name": "node1", "type": "host", "children": []},
+            {"id": 0, "name": "osd.0", "type": "osd", "status": "up"},
+        ]
+    }
+    assert cluster.status().osds[0].host is None
+
+
+# Placement groups
+
+
+def groups(storage, **states):
+    """Have the mgr count placement groups in these states."""
+    status = storage._status()
+    status["pgmap"] = {
+        "num_pgs": sum(states.values()),
+        "pgs_by_state": [
+            {"state_name": name.replace("_", "+"), "count": count}
+            for name, count in states.items()
+        ],
+    }
+    storage.answers["status"] = status
+    return status
+
+
+@pytest.mark.parametrize(
+    ("states", "inactive"),
+    [
+        ({}, 0),
+        ({"active_clean": 100}, 0),
+        ({"active_clean": 90, "active_undersized_degraded": 10}, 0),
+        ({"active_clean_scrubbing_deep": 1, "active_remapped_backfilling": 1}, 0),
+        ({"active_clean": 90, "peering": 7, "undersized_degraded_peered": 3}, 10),
+        ({"unknown": 5}, 5),
+        # That it was active is what the last OSD that had it said.
+        ({"active_clean": 90, "stale_active_clean": 4}, 4),
+        # It is only on its way.
+        ({"activating": 2, "active_clean": 1}, 2),
+    ],
+)
+def test_placement_groups_that_serve_nobody_are_counted(storage, states, inactive):
+    storage.mgrs = ["node1"]
+    groups(storage, **states)
+    assert cluster.status().inactive == inactive
+
+
+def test_placement_groups_in_no_state_serve_nobody(storage):
+    storage.mgrs = ["node1"]
+    groups(storage, active_clean=5)["pgmap"]["num_pgs"] = 8
+    assert cluster.status().inactive == 3
+
+
+def test_without_a_mgr_nobody_knows_of_placement_groups(storage):
+    groups(storage, active_clean=5)
+    assert cluster.status().inactive is None
+
+
+# What it is doing
+
+
+def df(name, release):
+    answer = json.loads(recorded(release, "df-detail.json"))
+    return {"pools": [one for one in answer["pools"] if one["name"] == name]}
+
+
+OSD_DF = {
+    "nodes": [
+        {"id": 0, "name": "osd.0", "kb": 1000, "kb_used": 250, "kb_avail": 750},
+        {"id": 2, "name": "osd.2", "kb": 0, "kb_used": 0, "kb_avail": 0},
+    ],
+    "stray": [],
+}
+
+
+@pytest.fixture(params=RELEASES)
+def busy(request, storage):
+    """A cluster that answers as one that was recorded, and does nothing now."""
+    storage.mgrs = ["node1"]
+    for name in ("status", "mgr dump", "osd dump"):
+        text = recorded(request.param, f"{name.replace(' ', '-')}.json")
+        storage.answers[name] = json.loads(text)
+    storage.answers["df"] = df("ssd", request.param)
+    storage.answers["osd df"] = OSD_DF
+    return storage
+
+
+def test_how_full_it_is_is_in_bytes(busy):
+    report = cluster.report()
+    pgmap = busy.answers["status"]["pgmap"]
+    assert (report.size, report.used) == (30 * 2**30, pgmap["bytes_used"])
+    (pool,) = busy.answers["df"]["pools"]
+    assert report.pools == (
+        PoolUse("ssd", pool["stats"]["stored"], pool["stats"]["max_avail"]),
+    )
+    assert report.osds == (OsdUse(0, 1024000, 256000), OsdUse(2, 0, 0))
+
+
+def test_a_cluster_that_does_nothing_has_nothing_to_mend(busy):
+    report = cluster.report()
+    assert report.states == (("active+clean", 129),)
+    assert (report.copies, report.degraded, report.misplaced) == (0, 0, 0)
+    assert (report.recovered, report.recovered_bytes) == (0, 0)
+    assert (report.read, report.written) == (0, 0)
+
+
+def test_what_it_does_is_told_by_its_own_name(busy):
+    busy.answers["status"]["pgmap"] |= {
+        "degraded_objects": 1,
+        "degraded_total": 40,
+        "misplaced_objects": 2,
+        "misplaced_total": 50,
+        "recovering_objects_per_sec": 3,
+        "recovering_bytes_per_sec": 4,
+        "read_bytes_sec": 5,
+        "write_bytes_sec": 6,
+    }
+    report = cluster.report()
+    assert (report.copies, report.degraded, report.misplaced) == (50, 1, 2)
+    assert (report.recovered, report.recovered_bytes) == (3, 4)
+    assert (report.read, report.written) == (5, 6)
+
+
+@pytest.mark.parametrize("name", ["degraded_total", "misplaced_total"])
+def test_all_copies_are_counted_whether_missing_or_misplaced(busy, name):
+    busy.answers["status"]["pgmap"][name] = 40
+    assert cluster.report().copies == 40
+
+
+def test_the_facts_are_those_of_the_status(busy):
+    assert cluster.report().cluster == cluster.status()
+
+
+def test_a_report_travels(busy):
+    report = cluster.report()
+    sent = json.loads(json.dumps(wire.encode(report)))
+    assert wire.decode(Report, sent) == report
+
+
+def test_without_a_mgr_the_rest_is_told(storage):
+    storage.answers["df"] = {"pools": []}
+    # Nobody would answer that.
+    with pytest.raises(UnknownCallError):
+        ceph.command(storage, "osd df")
+    status = storage._status()
+    status["pgmap"] |= {"bytes_total": 0}
+    storage.answers["status"] = status
+    report = cluster.report()
+    assert report.osds == ()
+    assert report.cluster.inactive is None
+
+
+def test_a_cluster_that_does_not_answer_has_no_report(storage):
+    storage.reachable = False
+    with pytest.raises(CephError, match="cannot connect"):
+        cluster.report()
+
+
+@pytest.mark.parametrize("ask", [cluster.status, cluster.report])
+def test_who_looks_does_not_wait_long_for_a_cluster_without_a_quorum(storage, ask):
+    storage.reachable = False
+    with pytest.raises(CephError):
+        ask()
+    assert storage.bounds[0]["client_mount_timeout"] == "10"
 
 
 # The quorum
@@ -197,6 +383,7 @@ def test_a_finished_pool_keeps_what_was_changed_since(storage, osds):
         ("active+undersized+degraded", False),
         ("peering", False),
         ("stale+clean", False),
+        ("stale+active+clean", False),
     ],
 )
 def test_a_placement_group_is_good_where_it_has_and_serves_all(state, good):
@@ -333,8 +520,27 @@ def test_a_cluster_without_a_mgr_is_not_healthy_whatever_it_says(healthy, clock)
         (Settle, 2 * cluster._QUORUM_TIMEOUT),
         (MakePool, 2 * cluster._OSD_TIMEOUT),
         (AwaitHealth, plan.HEALTH_TIMEOUT),
+        (AwaitDaemons, plan.HEALTH_TIMEOUT),
+        (HandOver, members._MGR_TIMEOUT),
     ],
 )
 def test_the_job_waits_longer_than_the_node_does(kind, waits):
     # The node's error says what is missing, the job's only that time is over.
     assert kind.limit > waits + ceph.TIMEOUT
+
+
+def test_each_host_s_place_is_told_without_the_root(storage):
+    storage.answers["osd tree"] = {
+        "nodes": [
+            {"id": -1, "name": "default", "type": "root", "children": [-2, -5]},
+            {"id": -2, "name": "b", "type": "room", "children": [-3]},
+            {"id": -3, "name": "r1", "type": "rack", "children": [-4]},
+            {"id": -4, "name": "node1", "type": "host", "children": [0]},
+            {"id": 0, "name": "osd.0", "type": "osd"},
+            {"id": -5, "name": "node2", "type": "host", "children": []},
+        ]
+    }
+    assert cluster.status().places == (
+        ("node1", (("room", "b"), ("rack", "r1"))),
+        ("node2", ()),
+    )

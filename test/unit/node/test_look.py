@@ -1,6 +1,8 @@
 """The facts of a node, from what its programs and files say."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from fakes import RELEASES, FakeRunner, recorded
@@ -91,6 +93,24 @@ def test_daemons_are_found_by_their_directories(tree):
     assert [(osd.id, osd.fsid, osd.osd_uuid) for osd in facts.osds] == [(3, "f", "u")]
 
 
+def test_an_osds_device_is_where_its_link_leads_or_gone(tree, tmp_path):
+    (tmp_path / "sdb").touch()
+    (tmp_path / "by-id").symlink_to(tmp_path / "sdb")
+    links = {0: tmp_path / "by-id", 1: tmp_path / "sdz", 2: None}
+    for number, target in links.items():
+        directory = files.daemon_dir("osd", str(number))
+        directory.mkdir(parents=True)
+        (directory / "ceph_fsid").write_text("f\n")
+        if target:
+            (directory / "block").symlink_to(target)
+    facts = look.look(Look((), ()), programs("trixie"))
+    assert {osd.id: osd.block for osd in facts.osds} == {
+        0: f"{tmp_path}/sdb",
+        1: None,
+        2: None,
+    }
+
+
 def test_each_disk_that_is_asked_for_is_looked_at(tree, tmp_path):
     (tmp_path / "sda").touch()
     asked = Look((f"{tmp_path}/sd*", f"{tmp_path}/sdz"), (f"{tmp_path}/nvme0",))
@@ -100,3 +120,88 @@ def test_each_disk_that_is_asked_for_is_looked_at(tree, tmp_path):
         f"{tmp_path}/sdz",
     ]
     assert [device.path for device in facts.db_devices] == [f"{tmp_path}/nvme0"]
+
+
+# Keys
+
+
+@pytest.fixture
+def key(tree, tmp_path, monkeypatch):
+    """Make a file with a key; it belongs to root unless told otherwise."""
+    admin, disks = files.ADMIN_KEYRING, tmp_path / "etc/ceph/ceph.client.disks.keyring"
+    places = {"admin": admin, "disks": disks}
+    for kind, name in (("mon", "node1"), ("mgr", "node1"), ("osd", "3")):
+        places[kind] = files.daemon_dir(kind, name) / "keyring"
+    places["bootstrap"] = files.DATA / "bootstrap-osd" / "ceph.keyring"
+    monkeypatch.setattr(files, "keyring", lambda user: disks)
+    real = Path.stat
+
+    def stat(path, **options):
+        found = list(real(path, **options))
+        found[4:6] = tree.owner(path) or (0, 0)
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "stat", stat)
+
+    def key(place, mode=0o600, owner=(0, 0)):
+        path = places[place]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        path.chmod(mode)
+        os.chown(path, *owner)
+        return str(path)
+
+    return key
+
+
+def loose():
+    return look.look(Look((), ()), programs("trixie")).loose_keys
+
+
+#: Ceph gives the last one to those who make OSDs.
+DAEMONS = ("mon", "mgr", "osd", "bootstrap")
+
+
+def test_no_key_is_not_a_loose_one(tree, key):
+    assert loose() == ()
+
+
+@pytest.mark.parametrize("place", ["admin", "disks", *DAEMONS])
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
+def test_a_key_that_its_owner_alone_reads_is_well(key, place, mode):
+    key(place, mode)
+    assert loose() == ()
+
+
+@pytest.mark.parametrize("place", ["admin", "disks", *DAEMONS])
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o604, 0o601, 0o644])
+def test_a_key_that_others_may_use_is_told(key, place, mode):
+    assert loose() == ()
+    path = key(place, mode)
+    assert loose() == (path,)
+
+
+@pytest.mark.parametrize("place", DAEMONS)
+def test_a_daemons_key_may_be_cephs(tree, key, place):
+    key(place, owner=tree.CEPH)
+    assert loose() == ()
+
+
+@pytest.mark.parametrize("place", ["admin", "disks"])
+def test_a_key_for_root_may_not_be_cephs(tree, key, place):
+    path = key(place, owner=tree.CEPH)
+    assert loose() == (path,)
+
+
+@pytest.mark.parametrize("place", ["admin", *DAEMONS])
+@pytest.mark.parametrize("owner", [(1000, 1000), (0, 1000), (1000, 0)])
+def test_a_key_is_nobody_elses(key, place, owner):
+    path = key(place, owner=owner)
+    assert loose() == (path,)
+
+
+def test_all_loose_keys_are_told_and_no_other(tree, key):
+    wanted = {key("admin", 0o644), key("osd", 0o640, tree.CEPH)}
+    key("mon", owner=tree.CEPH)
+    key("disks")
+    assert set(loose()) == wanted

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from fakes import FSID
 
+from ganeti_ceph import ceph
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import CephError, ExecError
-from ganeti_ceph.node import files, mon
+from ganeti_ceph.node import files, mon, services
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import Keys, MakeMon
 
@@ -19,6 +20,8 @@ MEMBERS = (Mon("node1", "192.0.2.1"), Mon("node2", "2001:db8::2"))
 KEYS = Keys(Secret("m0n-s3cret=="), Secret("adm1n-s3cret=="))
 FIRST = MakeMon(FSID, "node1", "192.0.2.1", MEMBERS, KEYS)
 LATER = MakeMon(FSID, "node1", "192.0.2.1", (), KEYS)
+PEERS = (Mon("node2", "192.0.2.2"), Mon("node3", "2001:db8::3"))
+BACK = MakeMon(FSID, "node1", "192.0.2.1", (), KEYS, PEERS)
 UNIT = "ceph-mon@node1.service"
 
 
@@ -179,3 +182,132 @@ def test_a_store_that_was_removed_is_made_again(made, run):
     shutil.rmtree(store())
     mon.make(FIRST, run)
     assert made.times == 2
+
+
+# A node that comes back
+
+
+@pytest.fixture
+def had(made, storage, run, systemd):
+    """A node with a mon's store, whose mon runs though it was removed."""
+    (store() / "store.db").mkdir(parents=True)
+    (store() / "store.db" / "data").write_text("precious")
+    services.start("mon", "node1", run)
+    run.calls.clear()
+    del storage.mons["node1"]
+    return made
+
+
+def precious():
+    return (store() / "store.db" / "data").exists()
+
+
+def test_a_mon_that_was_removed_meanwhile_is_made_anew(had, run, storage, systemd):
+    mon.make(BACK, run)
+    assert had.times == 1
+    assert had.monmap == b"\x09monmap"
+    assert not precious()
+    assert UNIT in systemd.running & systemd.enabled
+
+
+def test_a_mon_that_was_removed_is_stopped_before_its_store_goes(had, run, systemd):
+    def stop(argv):
+        assert precious()
+        systemd(argv)
+
+    def make(argv):
+        assert UNIT not in systemd.running
+        had(argv)
+
+    run.knows("systemctl", "disable", effect=stop)
+    run.knows("ceph-mon", effect=make)
+    mon.make(BACK, run)
+    assert had.times == 1
+
+
+def test_a_mon_that_does_not_stop_keeps_its_store(had, run):
+    run.knows("systemctl", "disable", code=1)
+    with pytest.raises(ExecError, match="systemctl"):
+        mon.make(BACK, run)
+    assert precious()
+    assert had.times == 0
+
+
+def test_a_mon_that_is_a_member_keeps_its_store(had, run, storage, systemd):
+    storage.mons["node1"] = "192.0.2.1"
+    mon.make(BACK, run)
+    assert precious()
+    assert had.times == 0
+    assert UNIT in systemd.running
+    assert not any("disable" in argv for argv in run.calls)
+
+
+def test_a_member_that_is_not_in_quorum_keeps_its_store(had, run, storage):
+    storage.mons["node1"] = "192.0.2.1"
+    storage.quorum = ["node2", "node3"]
+    mon.make(BACK, run)
+    assert precious()
+    assert had.times == 0
+
+
+def test_a_mon_that_nobody_can_tell_about_keeps_its_store(had, run, storage, systemd):
+    storage.reachable = False
+    with pytest.raises(CephError, match="cannot connect"):
+        mon.make(BACK, run)
+    assert precious()
+    assert run.calls == []
+    assert UNIT in systemd.running
+
+
+@pytest.mark.parametrize("step", [FIRST, LATER])
+def test_without_others_to_ask_a_store_is_never_thrown_away(had, run, storage, step):
+    mon.make(step, run)
+    assert precious()
+    assert storage.commands == []
+
+
+def test_the_others_are_asked_with_the_key_that_the_step_brings(had, run, storage):
+    # Nothing on the node can be relied on: its mon asks itself, its key may be gone.
+    mon.make(BACK, run)
+    asked = [one["mon_host"] for one in storage.bounds]
+    assert asked == [",".join(mon.vector for mon in PEERS)] * len(asked)
+    assert storage.bounds[0]["key"] == KEYS.admin.reveal()
+
+
+def test_a_new_mon_asks_the_others_for_their_monmap(made, run, storage):
+    mon.make(BACK, run)
+    (bounds,) = storage.bounds
+    assert bounds["mon_host"] == ",".join(mon.vector for mon in PEERS)
+    assert [prefix for prefix, _ in storage.commands] == ["mon getmap"]
+
+
+def test_one_former_store_is_kept_for_those_who_look_into_it(had, run, storage):
+    mon.make(BACK, run)
+    (kept,) = set(store().parent.iterdir()) - {store()}
+    assert (kept / "store.db" / "data").read_text() == "precious"
+    (store() / "second").touch()
+    mon.make(BACK, run)
+    (kept,) = set(store().parent.iterdir()) - {store()}
+    assert (kept / "second").exists()
+
+
+def test_a_former_store_is_no_mon_of_the_node(had, run, storage):
+    mon.make(BACK, run)
+    names = [one.name for one in store().parent.glob("ceph-*")]
+    assert names == ["ceph-node1"]
+
+
+def test_a_power_cut_after_the_former_store_went_is_made_good(had, run, storage):
+    run.knows("ceph-mon", code=1)
+    with pytest.raises(ExecError, match="ceph-mon"):
+        mon.make(BACK, run)
+    run.knows("ceph-mon", effect=had)
+    mon.make(BACK, run)
+    assert (store() / "store.db").exists()
+
+
+def test_the_job_waits_for_a_mon_longer_than_the_node_does():
+    asking = 2 * ceph.TIMEOUT
+    starting = 4 * services._PATIENCE
+    making = 60
+    assert MakeMon.limit > services._STOP_PATIENCE + 2 * asking + making + starting

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from fakes import ADMIN, FSID, make_device, make_label
+from fakes import ADMIN, FSID, FakePool, make_device, make_label
 
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.node import devices, files, osd
@@ -23,6 +23,8 @@ START = StartOsd(FSID, 3, UUID, "/dev/sdb", None, ADMIN)
 LVM = MakeLvmOsds(
     FSID, ("/dev/sdb", "/dev/sdc"), (), False, None, ("/dev/sdb", "/dev/sdc"), ADMIN
 )
+REPLACE = dataclasses.replace(MAKE, replaces=3)
+REPLACE_LVM = dataclasses.replace(LVM, replaces=(3, 1))
 OURS = make_label(osd_uuid=UUID, osd_id=3)
 
 
@@ -432,3 +434,249 @@ def test_without_the_cluster_no_disk_is_wiped_for_ceph_volume(disks, run, storag
     with pytest.raises(CephError, match="cannot connect"):
         osd.make_on_lvm(LVM, run)
     assert untouched(disks, run, storage)
+
+
+# In the place of one whose device is gone
+
+
+@pytest.fixture
+def failed(storage):
+    """Five OSDs, of which two are down; all data is served without them."""
+    storage.mgrs = ["node1"]
+    storage.pools["vms"] = FakePool("vms", 128, "replicated_rule")
+    for number in range(5):
+        one = storage.osd(f"uuid-{number}", new=False, host="node1")
+        one.up = number not in (1, 3)
+        storage.keys[f"osd.{number}"] = (f"old-key-{number}==", ())
+    return storage
+
+
+def alive(storage):
+    """Return the OSDs as they were made, without those that are replaced."""
+    return {one.id for one in storage.osds.values() if one.uuid == f"uuid-{one.id}"}
+
+
+def destroyed(storage):
+    return [
+        given["id"]
+        for prefix, given in storage.commands
+        if prefix == "osd destroy-actual"
+    ]
+
+
+def test_it_takes_over_the_number_and_the_place_of_the_old_one(
+    disks, run, failed, systemd
+):
+    assert osd.make(REPLACE, run) == "osd.3 runs on /dev/sdb"
+    assert (failed.osds[3].uuid, failed.osds[3].host) == (UUID, "node1")
+    assert alive(failed) == {0, 1, 2, 4}
+    assert systemd.running == {unit(3), "ceph-osd.target", "ceph.target"}
+
+
+def test_its_key_is_a_new_one(disks, run, failed):
+    osd.make(REPLACE, run)
+    key, _ = failed.keys["osd.3"]
+    assert key != "old-key-3=="
+    assert key in (home(3) / "keyring").read_text()
+
+
+def test_nothing_of_the_old_ones_directory_stays(disks, run, failed):
+    home(3).mkdir(parents=True)
+    for name in ("fsid", "ceph_fsid", "keyring", "type"):
+        (home(3) / name).write_text("old")
+    (home(3) / "block").symlink_to("/dev/gone")
+    (home(3) / "block.db").symlink_to("/dev/gone")
+    osd.make(REPLACE, run)
+    assert {path.name for path in home(3).iterdir()} == {"block", "keyring"}
+    assert (home(3) / "block").readlink() == Path("/dev/sdb")
+
+
+def test_a_disk_in_the_same_slot_makes_an_osd_with_the_same_uuid(disks, run, failed):
+    # It comes from the device's name; to Ceph the old one is none any more.
+    failed.osds[3].uuid = UUID
+    osd.make(REPLACE, run)
+    assert (failed.osds[3].uuid, failed.osds[3].new) == (UUID, True)
+    assert sorted(failed.osds) == [0, 1, 2, 3, 4]
+
+
+def test_a_new_osd_destroys_no_other(disks, run, failed):
+    osd.make(MAKE, run)
+    assert destroyed(failed) == []
+    assert alive(failed) == {0, 1, 2, 3, 4}
+    assert failed.osds[5].uuid == UUID
+
+
+def test_osd_0_may_be_replaced_like_any_other(disks, run, failed):
+    failed.osds[0].up = False
+    osd.make(dataclasses.replace(REPLACE, replaces=0), run)
+    assert failed.osds[0].uuid == UUID
+    assert alive(failed) == {1, 2, 3, 4}
+
+
+@pytest.fixture(params=["device", "lvm"])
+def replace(request, disks):
+    """Put an OSD in the place of osd.3, on a device whose content may go."""
+    disks.set("/dev/sdb", content="ext4")
+    if request.param == "lvm":
+        return lambda run: osd.make_on_lvm(REPLACE_LVM, run)
+    return lambda run: osd.make(dataclasses.replace(REPLACE, wipe=BOTH), run)
+
+
+def kept(disks, run, storage):
+    """Tell whether no OSD was destroyed, no device wiped and nothing started."""
+    return (
+        destroyed(storage) == []
+        and alive(storage) == {0, 1, 2, 3, 4}
+        and storage.keys["osd.3"] == ("old-key-3==", ())
+        and not disks.wiped("/dev/sdb")
+        and run.calls == []
+        and not (files.DATA / "osd").exists()
+    )
+
+
+def test_an_osd_that_runs_is_never_destroyed(disks, run, failed, replace):
+    failed.osds[3].up = True
+    with pytest.raises(ExecError, match=r"osd\.3 is up again"):
+        replace(run)
+    assert kept(disks, run, failed)
+
+
+@pytest.mark.parametrize("inactive", [1, 128])
+def test_no_osd_is_destroyed_while_data_is_not_served(
+    disks, run, failed, replace, inactive
+):
+    failed.unclean = inactive
+    words = rf"{inactive} placement groups are not active .* old device of osd\.3"
+    with pytest.raises(ExecError, match=words):
+        replace(run)
+    assert kept(disks, run, failed)
+
+
+@pytest.mark.parametrize(
+    ("state", "served"),
+    [
+        ("active+clean", True),
+        ("active+undersized+degraded", True),
+        ("active+undersized+degraded+remapped+backfill_wait", True),
+        ("undersized+degraded+peered", False),
+        ("unknown", False),
+        ("incomplete", False),
+        ("down", False),
+        # What the last OSD that had it said before it went.
+        ("stale+active+clean", False),
+        ("stale+active+undersized+degraded", False),
+    ],
+)
+def test_data_with_a_copy_left_is_served(disks, run, failed, replace, state, served):
+    status = failed._status()
+    status["pgmap"]["pgs_by_state"] = [
+        {"state_name": "active+clean", "count": 127},
+        {"state_name": state, "count": 1},
+    ]
+    failed.answers["status"] = status
+    if served:
+        replace(run)
+        assert 3 in destroyed(failed)
+    else:
+        with pytest.raises(ExecError, match="1 placement groups are not active"):
+            replace(run)
+        assert kept(disks, run, failed)
+
+
+def test_no_osd_is_destroyed_while_nobody_counts(disks, run, failed, replace):
+    # What the mons remember of the last mgr's count is old.
+    failed.mgrs = []
+    with pytest.raises(ExecError, match="no mgr is active"):
+        replace(run)
+    assert kept(disks, run, failed)
+
+
+def test_no_osd_is_destroyed_for_a_device_that_changed(disks, run, failed, replace):
+    disks.set("/dev/sdb", content="ext4", busy="mounted on /srv")
+    with pytest.raises(ExecError, match="mounted on /srv"):
+        replace(run)
+    assert kept(disks, run, failed)
+    assert failed.commands == []
+
+
+@pytest.mark.parametrize(
+    ("module", "function"), [(osd, "_register"), (units, "prepare_osds")]
+)
+def test_a_replacement_that_was_interrupted_is_finished(
+    disks, run, failed, monkeypatch, module, function
+):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(module, function, die)
+        with pytest.raises(KeyboardInterrupt):
+            osd.make(REPLACE, run)
+    assert osd.make(REPLACE, run) == "osd.3 runs on /dev/sdb"
+    assert failed.osds[3].uuid == UUID
+    assert sorted(failed.osds) == [0, 1, 2, 3, 4]
+    key, _ = failed.keys["osd.3"]
+    assert key in (home(3) / "keyring").read_text()
+
+
+def test_ceph_volume_gets_the_numbers_of_the_old_ones(disks, run, failed):
+    osd.make_on_lvm(REPLACE_LVM, run)
+    assert batch(run)[-3:] == ["--osd-ids", "3", "1"]
+    assert destroyed(failed) == [3, 1]
+
+
+def test_ceph_volume_gets_no_numbers_for_new_ones(disks, run, failed):
+    osd.make_on_lvm(LVM, run)
+    assert "--osd-ids" not in batch(run)
+    assert destroyed(failed) == []
+
+
+def test_if_one_of_two_is_up_again_none_is_destroyed(disks, run, failed):
+    disks.set("/dev/sdb", content="ext4")
+    failed.osds[1].up = True
+    with pytest.raises(ExecError, match=r"osd\.1 is up again"):
+        osd.make_on_lvm(REPLACE_LVM, run)
+    assert kept(disks, run, failed)
+
+
+def test_an_old_one_that_hangs_is_stopped_before_it_is_destroyed(
+    disks, run, failed, systemd, replace
+):
+    units.start("osd", "3", run)
+
+    def stop(argv):
+        assert alive(failed) == {0, 1, 2, 3, 4}
+        systemd(argv)
+        assert unit(3) not in systemd.running
+
+    run.knows("systemctl", "disable", effect=stop)
+    replace(run)
+    assert 3 in destroyed(failed)
+    assert any("disable" in argv for argv in run.calls)
+
+
+def test_an_old_one_that_does_not_stop_is_not_destroyed(disks, run, failed, replace):
+    run.knows("systemctl", "disable", code=1)
+    with pytest.raises(ExecError, match="systemctl"):
+        replace(run)
+    assert alive(failed) == {0, 1, 2, 3, 4}
+    assert destroyed(failed) == []
+    assert not disks.wiped("/dev/sdb")
+
+
+def test_the_volumes_of_an_old_one_are_not_looked_for_at_boot(
+    disks, run, failed, systemd, replace
+):
+    units._WANTED.mkdir(parents=True)
+    systemd.enabled = {"ceph-volume@lvm-3-old.service", "ceph-volume@lvm-0-a.service"}
+    for name in systemd.enabled:
+        (units._WANTED / name).touch()
+    replace(run)
+    assert "ceph-volume@lvm-3-old.service" not in systemd.enabled
+    assert "ceph-volume@lvm-0-a.service" in systemd.enabled
+
+
+def test_a_new_one_stops_nothing(disks, run, failed):
+    osd.make(MAKE, run)
+    osd.make_on_lvm(LVM, run)
+    assert not any("disable" in argv for argv in run.calls)

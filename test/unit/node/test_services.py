@@ -6,6 +6,7 @@ import pytest
 
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.node import services
+from ganeti_ceph.steps import StopDaemons
 
 UNIT = "ceph-mon@node1.service"
 
@@ -39,6 +40,67 @@ def test_a_daemon_that_runs_may_be_started_again(run, systemd):
     for _ in range(2):
         services.start("mon", "node1", run)
     assert UNIT in systemd.running
+
+
+@pytest.mark.parametrize("kind", ["mon", "mgr", "osd"])
+def test_a_daemon_that_is_stopped_stays_so_after_every_boot(tree, run, systemd, kind):
+    services.start(kind, "3", run)
+    services.stop([(kind, "3")], run)
+    assert systemd.running.isdisjoint({f"ceph-{kind}@3.service"})
+    assert systemd.enabled.isdisjoint({f"ceph-{kind}@3.service"})
+
+
+def test_other_daemons_and_the_targets_are_not_stopped(tree, run, systemd):
+    for number in ("3", "33", "4"):
+        services.start("osd", number, run)
+    services.stop([("osd", "3"), ("osd", "4")], run)
+    left = {"ceph-osd@33.service", "ceph-osd.target", "ceph.target"}
+    assert systemd.running == left
+    assert systemd.enabled == left
+
+
+def test_daemons_are_stopped_at_the_same_time(tree, run):
+    services.stop([("osd", "3"), ("osd", "4"), ("mon", "node1")], run)
+    (argv,) = run.calls
+    for unit in ("ceph-osd@3.service", "ceph-osd@4.service", UNIT):
+        assert unit in argv
+
+
+def test_an_osd_on_logical_volumes_is_not_found_again_at_boot(tree, run, systemd):
+    services._WANTED.mkdir(parents=True)
+    mine = {"ceph-volume@lvm-3-1111.service", "ceph-volume@lvm-3-2222.service"}
+    others = {
+        "ceph-volume@lvm-33-3333.service",
+        "ceph-volume@lvm-4-3.service",
+        "ceph-mon@3.service",
+    }
+    for name in mine | others:
+        (services._WANTED / name).touch()
+    systemd.enabled = mine | others
+    services.stop([("osd", "3")], run)
+    assert systemd.enabled == others
+
+
+def test_a_mon_named_like_an_osd_takes_no_volume_with_it(tree, run, systemd):
+    services._WANTED.mkdir(parents=True)
+    (services._WANTED / "ceph-volume@lvm-3-1111.service").touch()
+    services.stop([("mon", "3")], run)
+    assert "lvm" not in repr(run.calls)
+
+
+def test_with_nothing_to_stop_systemd_is_left_alone(tree, run):
+    services.stop([], run)
+    assert run.calls == []
+
+
+def test_a_daemon_that_does_not_stop_is_a_failure(tree, run):
+    run.knows("systemctl", "disable", code=1)
+    with pytest.raises(ExecError, match="systemctl"):
+        services.stop([("mon", "node1")], run)
+
+
+def test_an_osd_may_take_the_time_that_systemd_gives_it_to_stop():
+    assert 90 < services._STOP_PATIENCE < StopDaemons.limit
 
 
 def test_osds_are_given_their_devices_at_every_start(tree, run):

@@ -1,0 +1,54 @@
+"""What ``gnt-node`` gets: a node that is added becomes part of the storage, too."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ganeti import cli, opcodes
+from ganeti import errors as ganeti_errors
+
+from ganeti_ceph import state
+from ganeti_ceph.errors import Error
+from ganeti_ceph.jobs import command
+from ganeti_ceph.state import Phase
+
+
+def extend_commands(commands: dict[str, Any]) -> None:
+    """Wrap ``gnt-node add``."""
+    function, *rest = commands["add"]
+    commands["add"] = (functools.partial(add, function), *rest)
+
+
+def add(stock: Callable[[Any, list[str]], Any], opts: Any, names: list[str]) -> Any:
+    """Add the node, then make it part of the storage cluster if its group has one."""
+    code = stock(opts, names)
+    if code or not _in_storage(names[0]):
+        return code
+    op = opcodes.OpRestrictedCommand(
+        nodes=[], use_locking=False, command=command.render("repair", nodes=names[0])
+    )
+    cli.ToStdout("Making %s part of the storage cluster", names[0])
+    try:
+        result = cli.SubmitOpCode(op, opts=opts)
+    except ganeti_errors.OpPrereqError as err:
+        cli.ToStderr(
+            "%s is added to Ganeti, but not to the storage cluster yet; when this is"
+            " mended, 'gnt-storage repair %s' does it:",
+            names[0],
+            names[0],
+        )
+        raise err
+    for _, text in result:
+        cli.ToStdout("%s", text)
+    return code
+
+
+def _in_storage(name: str) -> bool:
+    client = cli.GetClient()
+    ((group,),) = client.QueryNodes(names=[name], fields=["group"], use_locking=False)
+    ((tags,),) = client.QueryGroups(names=[group], fields=["tags"], use_locking=False)
+    try:
+        found = state.group_state(tags)
+    except Error:
+        return False
+    return found is not None and found.phase is Phase.READY

@@ -1,0 +1,224 @@
+"""What is wrong with the storage cluster, and what mends it: decided from facts.
+
+``gnt-cluster verify`` and ``gnt-storage status`` say it.  What ``gnt-storage repair``
+would do is not looked for a second time: its plan tells.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+from ganeti_ceph import plan
+from ganeti_ceph.errors import PrereqError
+from ganeti_ceph.facts import ClusterFacts
+from ganeti_ceph.params import StorageParameters
+from ganeti_ceph.plan import Node
+from ganeti_ceph.secret import Secret
+from ganeti_ceph.steps import AwaitDaemons, AwaitHealth, Keys, Settle, names_of
+
+#: What to do about health checks of Ceph's; of others its own words have to do.
+_REMEDIES = {
+    "MON_CLOCK_SKEW": "synchronise the nodes' clocks (chrony)",
+    "MON_DISK_BIG": "compact its store ('ceph tell mon.ID compact')",
+    "MON_DISK_CRIT": "make room on the file system of /var/lib/ceph/mon",
+    "MON_DISK_LOW": "make room on the file system of /var/lib/ceph/mon",
+    "OSD_BACKFILLFULL": "add disks or nodes, or remove data",
+    "OSD_FULL": "add disks or nodes, or remove data: writes have stopped",
+    "OSD_NEARFULL": "add disks or nodes, or remove data",
+    "OSD_SCRUB_ERRORS": "'ceph health detail' names the placement groups, 'ceph pg"
+    " repair' mends one; a disk may be failing",
+    "PG_DAMAGED": "'ceph health detail' names the placement groups, 'ceph pg repair'"
+    " mends one; a disk may be failing",
+    "OBJECT_MISPLACED": "data is on its way",
+    "PG_DEGRADED": "copies are missing, and made again as soon as they have a place",
+    "POOL_FULL": "raise its quota ('ceph osd pool set-quota'), or remove data",
+    "POOL_NEARFULL": "add disks or nodes, or remove data",
+    "RECENT_CRASH": "'ceph crash ls' lists what crashed, 'ceph crash archive-all' marks"
+    " it as seen",
+}
+
+#: Those that mean that something does not work, or may be lost.
+_ERRORS = frozenset(
+    {
+        "MON_DISK_CRIT",
+        "OSD_FULL",
+        "OSD_SCRUB_ERRORS",
+        "PG_AVAILABILITY",
+        "PG_DAMAGED",
+        "POOL_FULL",
+    }
+)
+
+#: Those of which it is said otherwise which daemon or node they are of.
+_TOLD = frozenset({"MGR_DOWN", "MON_DOWN", "OSD_DOWN", "OSD_HOST_DOWN"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be; ``node`` is None for the whole cluster."""
+
+    node: str | None
+    text: str
+    error: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """What Ganeti has of a node of the storage cluster's group."""
+
+    name: str
+    host: str
+    offline: bool
+    drained: bool
+    #: Whether it was made part of the storage cluster.
+    ready: bool
+
+
+def findings(
+    members: Sequence[Member],
+    nodes: Sequence[Node],
+    silent: Mapping[str, str],
+    params: StorageParameters,
+    fsid: str,
+    cluster: ClusterFacts,
+) -> list[Finding]:
+    """Return what is wrong, nodes first.
+
+    ``nodes`` are those that answered; ``silent`` has the names of the others that
+    should have, with the reason.
+    """
+    found = [
+        Finding(name, f"it does not answer: {why}") for name, why in silent.items()
+    ]
+    newcomers = {one.name for one in members if not one.ready and not one.offline}
+    for name in sorted(newcomers):
+        found.append(
+            Finding(
+                name,
+                "it is not part of the storage cluster yet: 'gnt-storage repair"
+                f" {name}' makes it one",
+            )
+        )
+    found += _differences(members, cluster)
+    found += _silent_daemons(members, silent, cluster)
+    old = [node for node in nodes if node.name not in newcomers]
+    found += _gone(old, cluster)
+    found += [Finding(None, text) for text in _drift(old, params, fsid, cluster)]
+    found += [
+        Finding(node.name, f"{path} may be read by others: chmod 600, chown as it was")
+        for node in nodes
+        for path in node.facts.loose_keys
+    ]
+    for check in cluster.checks:
+        name, _, message = check.partition(": ")
+        if name not in _TOLD:
+            remedy = f"; {_REMEDIES[name]}" if name in _REMEDIES else ""
+            found.append(Finding(None, f"{message} ({name}){remedy}", name in _ERRORS))
+    return found
+
+
+def _differences(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[Finding]:
+    """Say where Ganeti and Ceph think differently of a node."""
+    for one in members:
+        osds = [osd for osd in cluster.osds if osd.host == one.host]
+        up = ", ".join(f"osd.{osd.id}" for osd in osds if osd.up)
+        inside = ", ".join(f"osd.{osd.id}" for osd in osds if osd.inside)
+        # Ceph itself marks those out that are down, and then that is not the matter.
+        outside = names_of(osd.id for osd in osds if osd.up and not osd.inside)
+        if one.offline and up:
+            yield Finding(
+                one.name,
+                f"it is offline, and {up} of it runs: 'gnt-node add --readd {one.name}'"
+                " brings it back",
+            )
+        if one.offline and one.host in {mon.id for mon in cluster.mons}:
+            yield Finding(
+                one.name,
+                f"it is offline, and mon.{one.host} still counts for the quorum:"
+                f" 'gnt-node modify --offline=yes {one.name}' takes it out",
+            )
+        if one.drained and inside:
+            yield Finding(
+                one.name,
+                f"it is drained, and {inside} still takes data: 'gnt-node modify"
+                f" --drained=yes {one.name}' moves it away",
+                error=False,
+            )
+        if outside and one.ready and not one.offline and not one.drained:
+            yield Finding(
+                one.name,
+                f"{outside} is marked out and takes no data: 'gnt-storage repair"
+                f" {one.name}' marks it in",
+                error=False,
+            )
+
+
+def _silent_daemons(
+    members: Iterable[Member], silent: Mapping[str, str], cluster: ClusterFacts
+) -> Iterable[Finding]:
+    for one in members:
+        if one.name not in silent:
+            continue
+        down = [f"mon.{m.id}" for m in cluster.mons if m.id == one.host]
+        down = [name for name in down if name[4:] not in cluster.quorum]
+        down += [
+            f"osd.{osd.id}"
+            for osd in cluster.osds
+            if osd.host == one.host and not osd.up
+        ]
+        if down:
+            yield Finding(
+                one.name,
+                f"{', '.join(down)} is down; if the node stays away, 'gnt-node modify"
+                f" --offline=yes {one.name}' lets the others take over",
+            )
+
+
+def _gone(nodes: Iterable[Node], cluster: ClusterFacts) -> Iterable[Finding]:
+    """Say which OSDs no repair can start: their devices are not there."""
+    for node in nodes:
+        carried = {one.label.osd_uuid for one in node.facts.disks if one.label}
+        gone = [
+            osd.id
+            for osd in cluster.osds
+            if osd.host == node.host
+            and not (osd.up or osd.new)
+            and osd.uuid not in carried
+        ]
+        if gone:
+            yield Finding(
+                node.name,
+                f"{names_of(gone)} is down, and no device that ceph:disk names carries"
+                " it: bring its device back, or put a new one in its place, then"
+                f" 'gnt-storage repair {node.name}'",
+            )
+
+
+def _drift(
+    nodes: Sequence[Node],
+    params: StorageParameters,
+    fsid: str,
+    cluster: ClusterFacts,
+) -> Iterable[str]:
+    """Say what 'gnt-storage repair' refuses, or would do."""
+    if not nodes:
+        return
+    refused = plan.refusals(nodes, params, fsid, ready=True)
+    refused += plan.unplaced(nodes, params)
+    if refused:
+        yield from refused
+        return
+    # They are not looked at.
+    none = Secret("")
+    keys = Keys(none, none)
+    try:
+        made = plan.plan(nodes, params, fsid, keys, False, cluster, ready=True)
+    except PrereqError as err:
+        yield str(err)
+        return
+    names = {node.uuid: node.name for node in nodes}
+    for stage in made.stages:
+        for uuid, steps in stage.steps:
+            for step in steps:
+                if not isinstance(step, AwaitHealth | AwaitDaemons | Settle):
+                    what = f"{names[uuid]}: to do: {step.sentence()}"
+                    yield f"{what} ('gnt-storage repair')"

@@ -1,0 +1,376 @@
+"""What Ganeti's jobs on nodes, groups and the cluster do to the storage cluster.
+
+Ceph is asked, and what stands against it refused, when a job checks whether it may be
+done; the storage cluster is changed before Ganeti writes its own change down.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ganeti import errors as ganeti_errors
+from ganeti import locking
+from ganeti.rpc import node as ganeti_rpc
+
+from ganeti_ceph import leave, plan, rpc, state, wire
+from ganeti_ceph.errors import PrereqError
+from ganeti_ceph.facts import ClusterFacts
+from ganeti_ceph.jobs.base import ganeti_terms, run_stages
+from ganeti_ceph.jobs.survey import (
+    ByName,
+    Storage,
+    ask_cluster,
+    find_keys,
+    find_storage,
+    look_at,
+    refuse_silence,
+)
+from ganeti_ceph.plan import Node, Stage
+from ganeti_ceph.rpc import AskLeave
+from ganeti_ceph.state import Phase
+from ganeti_ceph.steps import StopDaemons
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """One node of the storage cluster, and the others."""
+
+    storage: Storage
+    node: Any
+    host: str
+    #: What the node tells; None if it does not answer.
+    facts: Node | None
+    others: list[Node]
+    #: Names of nodes that did not answer.
+    away: list[str]
+    cluster: ClusterFacts
+
+    def acting(self) -> str:
+        """Return the UUID of another node that can act for the storage cluster."""
+        able = [one for one in self.others if one.facts.has_keys]
+        able.sort(key=lambda one: one.host not in self.cluster.quorum)
+        if not able:
+            raise PrereqError(
+                f"no other node than {self.node.name} has a mon and answers"
+            )
+        return able[0].uuid
+
+
+def _storage(unit: Any) -> Storage | None:
+    groups = {
+        uuid: (group.name, group.GetTags())
+        for uuid, group in unit.cfg.GetAllNodeGroupsInfo().items()
+    }
+    return find_storage(groups, unit.cfg.GetClusterInfo().GetTags())
+
+
+def _members(unit: Any, storage: Storage) -> list[Any]:
+    group = unit.cfg.GetNodeGroup(storage.group)
+    return [unit.cfg.GetNodeInfo(uuid) for uuid in sorted(group.members)]
+
+
+def _member(unit: Any, node: Any) -> Storage | None:
+    """Return the storage cluster if a node is part of it."""
+    storage = _storage(unit)
+    if storage is None or node.group != storage.group:
+        return None
+    return storage if state.NODE_READY in node.GetTags() else None
+
+
+def _view(unit: Any, storage: Storage, node: Any) -> View:
+    """Ask the node, the others and the storage cluster; all of them at once."""
+    online = [one for one in _members(unit, storage) if not one.offline]
+    nodes, silent = look_at(unit.rpc, online, storage.params)
+    cluster, silence = ask_cluster(unit.rpc, nodes)
+    if cluster is None:
+        raise PrereqError(
+            f"the storage cluster does not answer, so it cannot be asked whether it can"
+            f" do without {node.name}: {silence}"
+        )
+    facts = next((one for one in nodes if one.uuid == node.uuid), None)
+    return View(
+        storage,
+        node,
+        facts.host if facts else node.name.partition(".")[0],
+        facts,
+        [one for one in nodes if one.uuid != node.uuid],
+        [one.name for one in silent],
+        cluster,
+    )
+
+
+def _ask(unit: Any, view: View, osds: Sequence[int], for_ever: bool) -> str | None:
+    if not osds:
+        return None
+    acting = view.acting()
+    sent = wire.encode(AskLeave(tuple(osds), for_ever))
+    reply = rpc.call(unit.rpc, rpc.LEAVE, {acting: sent})[acting]
+    if reply.answer is None:
+        raise PrereqError(f"Ceph cannot be asked about {view.node.name}: {reply.error}")
+    return reply.answer.reason
+
+
+def _refuse(what: str, found: Sequence[str], how: str = "") -> None:
+    if found:
+        raise PrereqError(f"{what}: " + "; ".join(found) + how)
+
+
+def _names(unit: Any) -> list[Any]:
+    return list(unit.cfg.GetAllNodesInfo().values())
+
+
+# gnt-node modify
+
+
+def lock_groups(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Let two nodes leave one after the other, each asking what is left then."""
+    unit = instance
+    result = wrapped(*args, **kwargs)
+    op = unit.op
+    if op.offline is None and op.drained is None and op.master_candidate is None:
+        return result
+    with ganeti_terms():
+        if _member(unit, unit.cfg.GetNodeInfo(op.node_uuid)):
+            unit.needed_locks[locking.LEVEL_NODEGROUP] = locking.ALL_SET
+            unit.share_locks[locking.LEVEL_NODEGROUP] = 0
+    return result
+
+
+def check_modification(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Refuse what the storage cluster cannot bear, and plan the rest."""
+    unit = instance
+    result = wrapped(*args, **kwargs)
+    unit.ceph_stages = ()
+    unit.ceph_note = None
+    op = unit.op
+    node = unit.cfg.GetNodeInfo(op.node_uuid)
+    with ganeti_terms():
+        storage = _member(unit, node)
+        if storage is None:
+            return result
+        if op.secondary_ip not in (None, node.secondary_ip):
+            raise PrereqError(
+                f"the storage daemons of {node.name} listen at its addresses; take it"
+                " out of the storage cluster first ('gnt-node remove'), and add it"
+                " again with the new address"
+            )
+        was, will = unit.old_role, unit.new_role
+        if op.offline:
+            unit.ceph_stages = _offline(unit, storage, node)
+        elif was == unit._ROLE_OFFLINE and will != was:
+            unit.ceph_note = (
+                f"the storage daemons of {node.name} are still stopped; 'gnt-storage"
+                f" repair {node.name}' brings them back"
+            )
+        elif op.drained or (was == unit._ROLE_DRAINED and will != was):
+            unit.ceph_stages = _drain(unit, storage, node, bool(op.drained))
+    return result
+
+
+def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Change the storage cluster, then the node."""
+    unit = instance
+    feedback = args[0] if args else kwargs["feedback_fn"]
+    _run(unit, feedback, f"gnt-node modify ... {unit.op.node_name}")
+    result = wrapped(*args, **kwargs)
+    if unit.ceph_note:
+        unit.LogWarning(unit.ceph_note)
+    return result
+
+
+def _run(unit: Any, feedback: Callable[[str], None], again: str) -> None:
+    stages: tuple[Stage, ...] = unit.ceph_stages
+    with ganeti_terms():
+        run_stages(unit, stages, _names(unit), feedback, again)
+
+
+def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
+    try:
+        view = _view(unit, storage, node)
+    except PrereqError as err:
+        if not unit.op.force:
+            raise PrereqError(
+                f"{err}; --force marks it offline, and the storage cluster stays as it"
+                " is"
+            ) from None
+        unit.LogWarning("the storage cluster is left as it is: %s", err)
+        return ()
+    if node.offline and view.host not in {mon.id for mon in view.cluster.mons}:
+        return ()
+    _refuse(
+        f"{node.name} cannot be taken offline",
+        leave.quorum_refusals(view.cluster, view.host),
+    )
+    up = [osd.id for osd in leave.osds_of(view.cluster, view.host) if osd.up]
+    objection = _ask(unit, view, up, False)
+    found = leave.offline_refusals(view.cluster, view.host, objection, len(view.others))
+    if not unit.op.force:
+        _refuse(
+            f"{node.name} cannot be taken offline", found, "; --force does it anyway"
+        )
+    for reason in found:
+        unit.LogWarning("%s: %s", node.name, reason)
+    nodes = [*view.others, *([view.facts] if view.facts else [])]
+    keys = find_keys(unit.rpc, nodes, view.cluster, view.away)
+    if keys is None:
+        raise PrereqError("no node that answers has a mon of the storage cluster")
+    rest = leave.without(view.cluster, view.host)
+    before = plan.plan(
+        view.others, storage.params, storage.fsid, keys, False, rest, frozenset(), True
+    )
+    daemons = None
+    if view.facts:
+        facts = view.facts.facts
+        ours = [one.id for one in facts.osds if one.fsid == storage.fsid]
+        daemons = StopDaemons(facts.mons, facts.mgrs, tuple(ours))
+    return leave.offline_stages(
+        view.cluster,
+        view.host,
+        view.facts.uuid if view.facts else None,
+        view.acting(),
+        daemons,
+        before.stages,
+    )
+
+
+def _drain(unit: Any, storage: Storage, node: Any, drained: bool) -> tuple[Stage, ...]:
+    view = _view(unit, storage, node)
+    if drained and not unit.op.force:
+        places = {one.host: dict(one.places) for one in view.others}
+        _refuse(
+            f"the data on {node.name} cannot move away",
+            leave.drain_refusals(view.cluster, view.host, storage.params, places),
+            "; --force drains it for new instances, and lowers the number of copies",
+        )
+    return leave.drain_stages(view.cluster, view.host, view.acting(), drained)
+
+
+# gnt-node remove
+
+
+def check_removal(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Refuse to remove a node that the storage cluster needs."""
+    unit = instance
+    result = wrapped(*args, **kwargs)
+    unit.ceph_stages = ()
+    with ganeti_terms():
+        storage = _member(unit, unit.node)
+        if storage is None:
+            return result
+        view = _view(unit, storage, unit.node)
+        osds = leave.osds_of(view.cluster, view.host)
+        objection = None
+        if unit.node.offline and not any(osd.up for osd in osds):
+            objection = _ask(unit, view, [osd.id for osd in osds], True)
+        _refuse(
+            f"{unit.node.name} cannot be removed",
+            leave.remove_refusals(
+                view.cluster, view.host, unit.node.offline, objection
+            ),
+        )
+        unit.ceph_stages = leave.remove_stages(view.cluster, view.host, view.acting())
+    return result
+
+
+def remove(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Have the storage cluster forget the node, then Ganeti."""
+    unit = instance
+    feedback = args[0] if args else kwargs["feedback_fn"]
+    _run(unit, feedback, f"gnt-node remove {unit.node.name}")
+    return wrapped(*args, **kwargs)
+
+
+# gnt-node add
+
+
+def check_addition(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Refuse a node that could not become part of the storage of its group."""
+    unit = instance
+    result = wrapped(*args, **kwargs)
+    with ganeti_terms():
+        storage = _storage(unit)
+        if storage is None or unit.node_group != storage.group:
+            return result
+        online = [
+            one
+            for one in _members(unit, storage)
+            if not one.offline and one.name != unit.new_node.name
+        ]
+        nodes, _ = look_at(unit.rpc, online, storage.params)
+        # Ganeti does not know the node yet, or takes it for offline.
+        runner = ganeti_rpc.DnsOnlyRunner()
+        new = unit.new_node
+        newcomer = ByName(new.name, new.primary_ip, new.secondary_ip, new.GetTags())
+        (found, silent) = look_at(runner, [newcomer], storage.params)
+        refuse_silence(silent)
+        reasons = plan.refusals(
+            [*nodes, *found],
+            storage.params,
+            storage.fsid,
+            ready=True,
+            joining={newcomer.uuid},
+        )
+        if reasons:
+            raise PrereqError("\n".join(reasons))
+    return result
+
+
+# gnt-group assign-nodes, gnt-cluster destroy
+
+
+def check_assignment(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Let only offline nodes into the group with the storage, and no daemons out."""
+    unit = instance
+    result = wrapped(*args, **kwargs)
+    with ganeti_terms():
+        storage = _storage(unit)
+        if storage is None:
+            return result
+        for uuid in unit.op.node_uuids:
+            node = unit.cfg.GetNodeInfo(uuid)
+            if node.group == unit.group_uuid:
+                continue
+            if unit.group_uuid == storage.group and not node.offline:
+                raise PrereqError(
+                    f"{node.name} is online, and group {storage.name} is part of a"
+                    f" storage cluster: take it offline ('gnt-node modify --offline=yes"
+                    f" {node.name}'), assign it, and bring it back as a part of the"
+                    f" storage ('gnt-node add --readd {node.name}')"
+                )
+            if state.NODE_READY in node.GetTags():
+                raise PrereqError(
+                    f"{node.name} is part of the storage cluster of group"
+                    f" {storage.name}; only 'gnt-node remove' takes it out, then"
+                    " it may be added to another group"
+                )
+    return result
+
+
+def check_destruction(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Refuse to destroy a cluster that has a storage cluster."""
+    unit = instance
+    result = wrapped(*args, **kwargs)
+    for group in unit.cfg.GetAllNodeGroupsInfo().values():
+        with ganeti_terms():
+            found = state.group_state(group.GetTags())
+        if found is not None and found.phase is not Phase.MARKED:
+            raise ganeti_errors.OpPrereqError(
+                f"node group {group.name} has the storage cluster {found.fsid}, whose"
+                " data would be left without an owner; if it is to go, take its daemons"
+                " off the nodes first, then its mark off the group ('gnt-group"
+                f" remove-tags {group.name} {found.tag()}')",
+                ganeti_errors.ECODE_STATE,
+            )
+    return result

@@ -1,0 +1,102 @@
+"""What the storage cluster is doing, and what is wrong with it."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ganeti_ceph import diagnose, rpc, state
+from ganeti_ceph.diagnose import Finding, Member
+from ganeti_ceph.facts import Report
+from ganeti_ceph.jobs.survey import Storage, ask_cluster, find_storage, look_at
+from ganeti_ceph.plan import Node
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """What ``gnt-storage status`` shows."""
+
+    storage: Storage
+    members: tuple[Member, ...]
+    #: None if the storage cluster does not answer.
+    report: Report | None
+    #: Why it does not.
+    silence: str
+    findings: tuple[Finding, ...]
+
+
+def look(runner: Any, members: Sequence[Any], storage: Storage) -> Status:
+    """Ask nodes and storage cluster, and find out what is wrong.
+
+    ``members`` are Ganeti's nodes of the group, or like them.
+    """
+    known, nodes, silent = _members(runner, members, storage)
+    report, silence = None, "no node that is online has its configuration and key"
+    for node in [one for one in nodes if one.facts.conf and one.facts.has_keys][:3]:
+        reply = rpc.call(runner, rpc.REPORT, {node.uuid: None})[node.uuid]
+        if reply.answer is not None:
+            report = reply.answer
+            break
+        silence = f"{node.name}: {reply.error}"
+    found: list[Finding] = []
+    if report is not None:
+        found = diagnose.findings(
+            known, nodes, silent, storage.params, storage.fsid, report.cluster
+        )
+    else:
+        found = [
+            Finding(name, f"it does not answer: {why}") for name, why in silent.items()
+        ]
+    return Status(
+        storage, tuple(known), report, "" if report else silence, tuple(found)
+    )
+
+
+def verify(unit: Any, feedback: Callable[[str], None]) -> None:
+    """Say in ``gnt-cluster verify`` what is wrong with the storage cluster."""
+    from ganeti import constants
+
+    groups = {
+        uuid: (group.name, group.GetTags())
+        for uuid, group in unit.all_group_info.items()
+    }
+    storage = find_storage(groups, unit.cfg.GetClusterInfo().GetTags())
+    if storage is None:
+        return
+    feedback("* Verifying the storage cluster")
+    members = [
+        node for node in unit.all_node_info.values() if node.group == storage.group
+    ]
+    known, nodes, silent = _members(unit.rpc, members, storage)
+    cluster, silence = ask_cluster(unit.rpc, nodes)
+    if cluster is None:
+        text = f"the storage cluster does not answer: {silence}"
+        unit._ErrorMsg(constants.CV_ECLUSTERCFG, None, text)
+        return
+    for one in diagnose.findings(
+        known, nodes, silent, storage.params, storage.fsid, cluster
+    ):
+        code = constants.CV_ENODESETUP if one.node else constants.CV_ECLUSTERCFG
+        level = unit.ETYPE_ERROR if one.error else unit.ETYPE_WARNING
+        text = one.text if one.node else f"storage cluster: {one.text}"
+        unit._ErrorMsg(code, one.node, text, level)
+
+
+def _members(
+    runner: Any, members: Sequence[Any], storage: Storage
+) -> tuple[list[Member], list[Node], dict[str, str]]:
+    """Return what Ganeti has of the nodes, those that answer, and the rest."""
+    ordered = sorted(members, key=lambda one: one.name)
+    online = [one for one in ordered if not one.offline]
+    nodes, silent = look_at(runner, online, storage.params)
+    hosts = {node.uuid: node.host for node in nodes}
+    known = [
+        Member(
+            one.name,
+            hosts.get(one.uuid, one.name.partition(".")[0]),
+            one.offline,
+            one.drained,
+            state.NODE_READY in one.GetTags(),
+        )
+        for one in ordered
+    ]
+    return known, nodes, {one.name: one.error for one in silent}

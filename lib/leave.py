@@ -1,0 +1,195 @@
+"""A node that leaves the storage cluster for a while or for good: what is decided.
+
+Nothing here asks or changes anything.  Ganeti's names for it are offline, drained and
+remove.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from ganeti_ceph.facts import ClusterFacts, Osd
+from ganeti_ceph.params import FailureDomain, StorageParameters
+from ganeti_ceph.plan import Stage
+from ganeti_ceph.steps import (
+    ForgetHost,
+    HandOver,
+    MakeMgr,
+    MarkOsds,
+    RemoveMon,
+    Step,
+    StopDaemons,
+    names_of,
+)
+
+
+def osds_of(cluster: ClusterFacts, host: str) -> list[Osd]:
+    """Return the OSDs of a host."""
+    return [osd for osd in cluster.osds if osd.host == host]
+
+
+def without(cluster: ClusterFacts, host: str) -> ClusterFacts:
+    """Return what a cluster is when a host's mon and mgr are gone."""
+    return dataclasses.replace(
+        cluster,
+        mons=tuple(mon for mon in cluster.mons if mon.id != host),
+        quorum=tuple(name for name in cluster.quorum if name != host),
+        mgrs=tuple(name for name in cluster.mgrs if name != host),
+    )
+
+
+def offline_refusals(
+    cluster: ClusterFacts, host: str, objection: str | None, others: int
+) -> list[str]:
+    """Return, a sentence each, what would be lost if a host's daemons stopped.
+
+    ``objection`` is what Ceph has against stopping its OSDs, ``others`` how many nodes
+    there are where another mgr could be made.
+    """
+    found = []
+    if objection:
+        found.append(f"data would be out of reach: {objection}")
+    if cluster.mgrs and set(cluster.mgrs) == {host} and not others:
+        found.append("the only mgr is there: nothing would count, balance or report")
+    return found
+
+
+def quorum_refusals(cluster: ClusterFacts, host: str) -> list[str]:
+    """Return why the quorum cannot do without a host's mon, not even by force."""
+    mons = [mon.id for mon in cluster.mons if mon.id != host]
+    if host not in {mon.id for mon in cluster.mons}:
+        return []
+    quorum = [name for name in cluster.quorum if name != host]
+    if not mons:
+        return [
+            "its mon is the only one: set more ('gnt-cluster modify -S"
+            " ceph:mon-count=3'), and make them with 'gnt-storage repair'"
+        ]
+    if 2 * len(quorum) <= len(mons):
+        missing = ", ".join(sorted(set(mons) - set(quorum)))
+        return [
+            f"without its mon there is no quorum: mons {missing} do not answer; bring"
+            " them back first"
+        ]
+    return []
+
+
+def offline_stages(
+    cluster: ClusterFacts,
+    host: str,
+    node: str | None,
+    acting: str,
+    daemons: StopDaemons | None,
+    before: Sequence[Stage],
+) -> tuple[Stage, ...]:
+    """Return what is to do for a host that goes offline.
+
+    ``node`` is its UUID, None if it does not answer; ``acting`` that of another node
+    with a mon; ``daemons`` stops what it has; ``before`` makes on the other nodes what
+    the host leaves to them.
+    """
+    stages = list(before)
+    made = [
+        step.id
+        for stage in before
+        for _, steps in stage.steps
+        for step in steps
+        if isinstance(step, MakeMgr)
+    ]
+    if node and cluster.mgrs[:1] == (host,) and (made or len(cluster.mgrs) > 1):
+        stages.append(Stage("mgr", ((acting, (HandOver(host),)),)))
+    if host in {mon.id for mon in cluster.mons}:
+        stages.append(Stage("mon", ((acting, (RemoveMon(host),)),)))
+    if node is None:
+        there = [osd.id for osd in osds_of(cluster, host) if osd.inside]
+        if there:
+            out: Step = MarkOsds(tuple(there), False)
+            stages.append(Stage("OSDs out", ((acting, (out,)),)))
+    elif daemons and (daemons.mons or daemons.mgrs or daemons.osds):
+        stages.append(Stage("its daemons stop", ((node, (daemons,)),)))
+    return tuple(stages)
+
+
+def drain_refusals(
+    cluster: ClusterFacts,
+    host: str,
+    params: StorageParameters,
+    places: Mapping[str, Mapping[str, str]],
+) -> list[str]:
+    """Return why a host's data cannot move away.
+
+    ``places`` has, by host, the names of its CRUSH buckets by type.
+    """
+    mine = {osd.id for osd in osds_of(cluster, host)}
+    rest = [
+        osd
+        for osd in cluster.osds
+        # One without a place in the CRUSH map gets no data.
+        if osd.id not in mine and osd.inside and osd.up and osd.host is not None
+    ]
+    domain = params.failure_domain
+    if domain is FailureDomain.OSD:
+        count = len(rest)
+    elif domain is FailureDomain.HOST:
+        count = len({osd.host for osd in rest})
+    else:
+        names = {places.get(str(osd.host), {}).get(domain.value) for osd in rest}
+        count = len(names - {None})
+    found = [
+        f"pool {pool.name} keeps {pool.size} copies, and without it there are only"
+        f" {count} failure domains ({domain.value}) for them; add a node first"
+        for pool in cluster.pools
+        if pool.size > count
+    ]
+    return found
+
+
+def drain_stages(
+    cluster: ClusterFacts, host: str, acting: str, drained: bool
+) -> tuple[Stage, ...]:
+    """Return what moves a host's data away, or lets it come back."""
+    osds = tuple(
+        osd.id
+        for osd in osds_of(cluster, host)
+        if osd.inside == drained and not osd.new
+    )
+    if not osds:
+        return ()
+    title = "OSDs out" if drained else "OSDs in"
+    return (Stage(title, ((acting, (MarkOsds(osds, not drained),)),)),)
+
+
+def remove_refusals(
+    cluster: ClusterFacts, host: str, offline: bool, objection: str | None
+) -> list[str]:
+    """Return why a host cannot be forgotten.
+
+    ``objection`` is what Ceph has against destroying its OSDs.
+    """
+    osds = osds_of(cluster, host)
+    found = []
+    if not offline:
+        found.append(
+            "it is part of the storage cluster: mark it offline first ('gnt-node modify"
+            " --offline=yes')"
+        )
+    up = [osd.id for osd in osds if osd.up]
+    if up:
+        found.append(f"{names_of(up)} still run")
+    elif objection:
+        found.append(
+            f"{names_of(osd.id for osd in osds)} may hold what is nowhere else:"
+            f" {objection}; wait until all data has moved to other nodes ('gnt-storage"
+            " status'), or add a node if it has nowhere to go"
+        )
+    return found
+
+
+def remove_stages(cluster: ClusterFacts, host: str, acting: str) -> tuple[Stage, ...]:
+    """Return what makes the storage cluster forget a host."""
+    steps: list[Step] = []
+    if host in {mon.id for mon in cluster.mons}:
+        steps.append(RemoveMon(host))
+    stages = [Stage("mon", ((acting, tuple(steps)),))] if steps else []
+    forget = ForgetHost(host, tuple(osd.id for osd in osds_of(cluster, host)))
+    stages.append(Stage("the storage cluster forgets it", ((acting, (forget,)),)))
+    return tuple(stages)

@@ -1,0 +1,200 @@
+"""Daemons that come back, go or are forgotten, seen by the rest of the cluster."""
+
+import datetime
+import errno
+import time
+from collections.abc import Sequence
+
+import rados
+
+from ganeti_ceph import ceph
+from ganeti_ceph.errors import CephError, ExecError
+from ganeti_ceph.node import files, services
+from ganeti_ceph.rpc import AskLeave, Objections
+from ganeti_ceph.run import Runner
+from ganeti_ceph.steps import (
+    AwaitDaemons,
+    ForgetHost,
+    HandOver,
+    MarkOsds,
+    PlaceHost,
+    RemoveMon,
+    StopDaemons,
+    names_of,
+)
+
+_PAUSE = 0.2
+#: Seconds after which the mgr has heard of a change: two reports, and peering.
+_NEWS = 15
+#: Seconds for a mgr to take over.
+_MGR_TIMEOUT = 30
+
+
+def ask(asked: AskLeave) -> Objections:
+    """Return what Ceph has against stopping, or destroying, OSDs."""
+    if not asked.osds:
+        return Objections(None)
+    with ceph.connect(timeout=10) as cluster:
+        _await_news(cluster)
+        try:
+            if asked.for_ever:
+                return Objections(_objection_to_loss(cluster, asked.osds))
+            ids = [str(one) for one in asked.osds]
+            ceph.command(cluster, "osd ok-to-stop", ids=ids)
+        except CephError as err:
+            # They are needed, or Ceph cannot tell while it does not know the state of
+            # all placement groups.
+            if err.errno in (errno.EBUSY, errno.EAGAIN):
+                return Objections(str(err))
+            raise
+    return Objections(None)
+
+
+def _objection_to_loss(cluster: rados.Rados, osds: Sequence[int]) -> str | None:
+    # Asked for JSON it does not fail for that: what is not on the list is not safe.
+    answer = ceph.command(
+        cluster, "osd safe-to-destroy", ids=[str(one) for one in osds]
+    )
+    unsafe = set(osds).difference(answer["safe_to_destroy"])
+    if not unsafe:
+        return None
+    needed = [one for one in osds if one in answer["active"]]
+    if needed:
+        return f"placement groups are mapped to {names_of(needed)}"
+    return (
+        "not all placement groups are active+clean, and nobody knows what"
+        f" {names_of(sorted(unsafe))} holds"
+    )
+
+
+def _await_news(cluster: rados.Rados) -> None:
+    """Wait until the mgr has heard what became of data when OSDs went down.
+
+    It answers from what the OSDs reported, which they do every five seconds: of two
+    nodes that leave in short order it lets both go.
+    """
+    dump = ceph.command(cluster, "osd dump")
+    if all(one["up"] for one in dump["osds"] if one["in"]):
+        return
+    # When one went down is not always told; when anything changed last is.
+    changed = datetime.datetime.fromisoformat(dump["modified"]).timestamp()
+    left = _NEWS - (time.time() - changed)
+    if left > 0:
+        time.sleep(min(left, _NEWS))
+
+
+def mark(step: MarkOsds) -> str:
+    """Mark OSDs in or out."""
+    with ceph.connect() as cluster:
+        ceph.command(
+            cluster,
+            "osd in" if step.inside else "osd out",
+            ids=[str(one) for one in step.osds],
+        )
+    return f"{names_of(step.osds)}: marked {'in' if step.inside else 'out'}"
+
+
+def place(step: PlaceHost) -> str:
+    """Move a host in the CRUSH map; what is missing on its way is made."""
+    spots = [f"{kind}={spot}" for kind, spot in (("root", "default"), *step.place)]
+    with ceph.connect() as cluster:
+        ceph.command(cluster, "osd crush move", name=step.host, args=spots)
+    return f"host {step.host} is at {' '.join(spots[1:])}"
+
+
+def hand_over(step: HandOver) -> str:
+    """Have another mgr become active, and wait for it."""
+    end = time.monotonic() + _MGR_TIMEOUT
+    with ceph.connect() as cluster:
+        if ceph.command(cluster, "mgr dump")["active_name"] == step.mgr:
+            ceph.command(cluster, "mgr fail", who=step.mgr)
+        while True:
+            active: str = ceph.command(cluster, "mgr dump")["active_name"]
+            if active not in ("", step.mgr):
+                return f"mgr.{active} is active"
+            if time.monotonic() > end:
+                raise ExecError(f"no mgr took over from mgr.{step.mgr}")
+            time.sleep(_PAUSE)
+
+
+def remove_mon(step: RemoveMon) -> str:
+    """Take a mon out of the map; it stays if the others are no quorum without it."""
+    with ceph.connect() as cluster:
+        mons = {one["name"] for one in ceph.command(cluster, "mon dump")["mons"]}
+        if step.mon in mons:
+            left = mons - {step.mon}
+            if not left:
+                raise ExecError(f"mon.{step.mon} is the last one")
+            quorum = ceph.command(cluster, "quorum_status")["quorum_names"]
+            missing = left.difference(quorum)
+            if 2 * len(missing) >= len(left):
+                raise ExecError(
+                    f"mon.{step.mon} stays, there is no quorum without it: mons"
+                    f" {', '.join(sorted(missing))} do not answer"
+                )
+            ceph.command(cluster, "mon remove", name=step.mon)
+    return f"mon.{step.mon} is out of the map"
+
+
+def stop(step: StopDaemons, run: Runner) -> str:
+    """Stop daemons of this node, also for its next boot."""
+    daemons = [("mon", one) for one in step.mons]
+    daemons += [("mgr", one) for one in step.mgrs]
+    daemons += [("osd", str(one)) for one in step.osds]
+    services.stop(daemons, run)
+    if step.mons:
+        # It is with the mons alone.
+        files.ADMIN_KEYRING.unlink(missing_ok=True)
+    return ", ".join(f"{kind}.{name}" for kind, name in daemons) + " stopped"
+
+
+def forget(step: ForgetHost) -> str:
+    """Purge a host's OSDs, if that loses nothing, and what else names the host."""
+    with ceph.connect() as cluster:
+        known = {one["osd"] for one in ceph.command(cluster, "osd dump")["osds"]}
+        osds = [one for one in step.osds if one in known]
+        objection = _objection_to_loss(cluster, osds) if osds else None
+        if objection:
+            raise ExecError(objection)
+        for one in osds:
+            ceph.command(cluster, "osd purge-actual", id=one, yes_i_really_mean_it=True)
+        names = {node["name"] for node in ceph.command(cluster, "osd tree")["nodes"]}
+        if step.host in names:
+            # Refused while something is in it.
+            ceph.command(cluster, "osd crush remove", name=step.host)
+        # Not an error where there is none.
+        ceph.command(cluster, "auth rm", entity=f"mgr.{step.host}")
+    return f"host {step.host} is forgotten"
+
+
+def await_daemons(step: AwaitDaemons) -> str:
+    """Wait until daemons serve; data may move for much longer."""
+    end = time.monotonic() + step.timeout
+    with ceph.connect(eager=True) as cluster:
+        while True:
+            missing = _missing(cluster, step)
+            if not missing:
+                break
+            if time.monotonic() > end:
+                raise ExecError(f"after {step.timeout} s still down: {missing}")
+            time.sleep(_PAUSE)
+        health = ceph.command(cluster, "health")
+    checks = [
+        check["summary"]["message"]
+        for _, check in sorted(health["checks"].items())
+        if not check.get("muted")
+    ]
+    return "; ".join([f"all daemons are up, {health['status']}", *checks])
+
+
+def _missing(cluster: rados.Rados, step: AwaitDaemons) -> str:
+    quorum = ceph.command(cluster, "quorum_status")["quorum_names"]
+    missing = [f"mon.{one}" for one in step.mons if one not in quorum]
+    tree = ceph.command(cluster, "osd tree")["nodes"]
+    up = {node["id"] for node in tree if node.get("status") == "up"}
+    for host, count in step.osds:
+        children = [node["children"] for node in tree if node["name"] == host]
+        here = len(up.intersection(*children[:1])) if children else 0
+        if here < count:
+            missing.append(f"{count - here} of {count} OSDs of {host}")
+    return ", ".join(missing)

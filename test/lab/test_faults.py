@@ -1,0 +1,312 @@
+"""What must survive: daemons killed in each step, power cuts, cut networks, full disks.
+
+The tests of this file build on each other, in their order.  A guest writes blocks
+through all that happens to the finished storage cluster; in the end they are whole, and
+it is healthy.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import NewLab, Result, TestLab
+from guests import Guest
+from test_init import DISK, INIT, modify
+from test_nodes import ADD, ceph, lives_on, mons, osds, status, wait_clean
+
+pytestmark = pytest.mark.slow
+
+NODES = ("node1", "node2", "node3", "node4")
+SERVE = "/usr/lib/python3/dist-packages/ganeti_ceph/node/serve.py"
+FAULT = "/run/fault"
+#: Makes a node daemon die in the step that a file names, once.
+DEATH = f"""
+import os as _os
+
+_do_one_really = _do_one
+
+
+def _do_one(step):
+    try:
+        with open("{FAULT}") as _file:
+            fault = _file.read().strip()
+    except OSError:
+        fault = ""
+    if fault == step.name:
+        _os.unlink("{FAULT}")
+        _os.kill(_os.getppid(), 9)
+        _os.kill(_os.getpid(), 9)
+    return _do_one_really(step)
+"""
+REVIVE = "/usr/lib/ganeti/daemon-util start ganeti-noded"
+
+
+@pytest.fixture(scope="module")
+def lab(new_lab: NewLab) -> TestLab:
+    """Four nodes whose node daemons die where they are told to."""
+    lab = new_lab("--nodes=4")
+    for node in NODES:
+        lab.run(
+            node,
+            f"cat >> {SERVE}; /usr/lib/ganeti/daemon-util stop ganeti-noded; {REVIVE}",
+            stdin=DEATH,
+        )
+    modify(lab, f"ceph:disk={DISK}")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def guest(lab: TestLab) -> Iterator[Guest]:
+    guest = Guest(lab, "guest1.lab.example")
+    guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G")
+    yield guest
+    guest.gnt("remove -f --shutdown-timeout=0", check=False)
+
+
+def dies_in(lab: TestLab, step: str, node: str, command: str) -> Result:
+    """Run a command in which a node's daemon dies in a step, and start that again."""
+    lab.run(node, f"echo {step} > {FAULT}")
+    done = lab.run("node1", command, check=False, timeout=400)
+    alive = lab.run(node, f"test -e {FAULT}", check=False).returncode == 0
+    assert not alive, f"{node} did no step {step}: {done.stdout}{done.stderr}"
+    lab.run(node, REVIVE)
+    return done
+
+
+def told(done: Result, again: str) -> None:
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "Traceback" not in said
+    assert re.search(rf"go on from here with '{again}", said), said
+
+
+def healthy(lab: TestLab, seconds: float = 180) -> None:
+    """Wait until the storage cluster is whole again."""
+    end = time.monotonic() + seconds
+    while True:
+        shown = lab.run("node1", "gnt-storage status", check=False).stdout
+        if "HEALTH_OK" in shown and "To do" not in shown:
+            break
+        if "RECENT_CRASH" in shown:
+            lab.run("node1", "ceph crash archive-all", check=False)
+        assert time.monotonic() < end, shown
+        time.sleep(2)
+    wait_clean(lab)
+
+
+@pytest.mark.parametrize(
+    ("step", "node"),
+    [
+        ("configure", "node3"),
+        ("mon", "node3"),
+        ("quorum", "node1"),
+        ("osd", "node4"),
+        ("mgr", "node2"),
+        ("pool", "node1"),
+        ("client", "node4"),
+        ("health", "node1"),
+    ],
+)
+def test_the_node_daemon_dies_in_each_step_of_the_making(
+    lab: TestLab, step: str, node: str
+) -> None:
+    told(dies_in(lab, step, node, INIT), "gnt-storage init-distributed-storage")
+
+
+def test_the_master_s_power_fails_while_it_is_made(lab: TestLab) -> None:
+    for node in NODES:
+        lab.run(node, "systemctl stop 'ceph-osd@*'; rm -f /etc/ceph/ceph.client.g*")
+
+    def cut() -> None:
+        time.sleep(2.5)
+        lab.kill("node1")
+
+    with ThreadPoolExecutor() as pool:
+        harmed = pool.submit(cut)
+        lab.run("node1", INIT, check=False, timeout=400)
+        harmed.result()
+    lab.start("node1")
+    answers(lab)
+    said = lab.run("node1", INIT, timeout=400).stdout
+    assert "is ready" in said
+    healthy(lab)
+
+
+def answers(lab: TestLab, seconds: float = 90) -> None:
+    """Wait until Ganeti's master answers again."""
+    end = time.monotonic() + seconds
+    while lab.run("node1", "gnt-job list", check=False).returncode:
+        assert time.monotonic() < end
+        time.sleep(2)
+
+
+@pytest.mark.parametrize(
+    ("step", "node", "command"),
+    [
+        ("mon-removal", "node1", "gnt-node modify --offline=yes node3"),
+        ("stop", "node3", "gnt-node modify --offline=yes node3"),
+        ("osd-start", "node3", "gnt-storage repair node3"),
+        ("daemons", "node1", "gnt-storage repair node3"),
+        ("mark", "node1", "gnt-node modify --drained=yes node4"),
+    ],
+)
+def test_the_node_daemon_dies_in_each_step_of_leaving_and_coming_back(
+    guest: Guest, step: str, node: str, command: str
+) -> None:
+    lab = guest.lab
+    again = "gnt-storage repair node3" if "repair" in command else "gnt-node modify"
+    if step in ("osd-start", "daemons"):
+        lab.run("node3", "systemctl stop 'ceph-osd@*'")
+    told(dies_in(lab, step, node, command), again)
+    lives_on(guest)
+    lab.run("node1", command, timeout=400)
+    if "offline" in command:
+        lab.run("node1", [*ADD, "--readd", "node3.lab.example"], timeout=400)
+    if "drained" in command:
+        lab.run("node1", "gnt-node modify --drained=no node4")
+    healthy(lab)
+    lives_on(guest)
+
+
+def test_the_node_daemon_dies_while_a_node_is_forgotten(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run("node1", "gnt-node modify --offline=yes node4", timeout=300)
+    lab.run("node1", "ceph osd out $(ceph osd ls-tree node4)")
+    wait_clean(lab)
+    told(dies_in(lab, "forget", "node1", "gnt-node remove node4"), "gnt-node remove")
+    lives_on(guest)
+    lab.run("node1", "gnt-node remove node4", timeout=300)
+    assert set(osds(lab)) == {"node1", "node2", "node3"}
+    # Its disk still carries what the storage cluster has forgotten.
+    lab.run("node4", f"wipefs -qa {DISK}; head -c 20M /dev/zero > {DISK}")
+    lab.run("node4", "rm -rf /etc/ceph/ceph.* /var/lib/ceph/*/ceph-*")
+    lab.run("node1", [*ADD, "node4.lab.example"], timeout=400)
+    healthy(lab)
+    lives_on(guest)
+
+
+@pytest.mark.parametrize("node", ["node2", "node3", "node4"])
+def test_the_power_of_each_node_fails(guest: Guest, node: str) -> None:
+    lab = guest.lab
+    lab.kill(node)
+    lives_on(guest)
+    lab.start(node)
+    healthy(lab, 240)
+    lives_on(guest)
+
+
+def test_a_cut_network_leaves_the_greater_part_at_work(guest: Guest) -> None:
+    lab = guest.lab
+    lab.cut("node3")
+    try:
+        lives_on(guest)
+        done = lab.run("node1", "gnt-storage repair", check=False, timeout=120)
+        assert done.returncode == 1
+        assert "node3.lab.example: " in done.stderr
+        # It is taken out like a dead one, and comes back like one.
+        end = time.monotonic() + 60
+        while any(osd["up"] for osd in osds(lab)["node3"].values()):
+            assert time.monotonic() < end
+            time.sleep(1)
+        lab.run("node1", "gnt-node modify --offline=yes node3", timeout=300)
+        assert "node3" not in mons(lab)
+        lives_on(guest)
+    finally:
+        lab.heal("node3")
+    lab.run("node1", [*ADD, "--readd", "node3.lab.example"], timeout=400)
+    healthy(lab, 240)
+    lives_on(guest)
+
+
+def test_a_mon_s_full_disk_stops_only_that_mon(guest: Guest) -> None:
+    lab = guest.lab
+    (victim,) = mons(lab) & {"node2"}
+    store = f"/var/lib/ceph/mon/ceph-{victim}"
+    lab.run(
+        victim,
+        f"systemctl stop ceph-mon@{victim}; cp -a {store} {store}.aside;"
+        f" mount -t tmpfs -o size=400M tmpfs {store}; cp -a {store}.aside/. {store}/;"
+        f" chown ceph:ceph {store}; systemctl start ceph-mon@{victim};"
+        f" sleep 5; head -c 390M /dev/zero > {store}/filler; true",
+    )
+    within(lab, 120, lambda: f"mon.{victim}" not in quorum(lab), "the mon goes on")
+    lives_on(guest)
+    assert "Mons" in status(lab)
+    lab.run(
+        victim,
+        f"systemctl stop ceph-mon@{victim}; rm {store}/filler;"
+        f" rm -rf {store}.aside/*; cp -a {store}/. {store}.aside/; umount {store};"
+        f" rm -rf {store}; mv {store}.aside {store}",
+    )
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    healthy(lab)
+
+
+def quorum(lab: TestLab) -> set[str]:
+    return {f"mon.{one}" for one in ceph(lab, "quorum_status")["quorum_names"]}
+
+
+def within(
+    lab: TestLab, seconds: float, reached: Callable[[], bool], what: str
+) -> None:
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, what
+        time.sleep(1)
+
+
+def test_a_vanished_device_is_replaced(guest: Guest) -> None:
+    lab = guest.lab
+    (before,) = osds(lab)["node2"]
+    lab.run("node2", f"systemctl kill -s KILL ceph-osd@{before}; true")
+    lab.run(
+        "node2",
+        f"systemctl stop ceph-osd@{before}; rm -f {DISK}.aside; mv {DISK} {DISK}.aside",
+    )
+    lives_on(guest)
+    done = lab.run("node1", "gnt-storage repair", check=False, timeout=300)
+    assert done.returncode == 1
+    assert f"node2.lab.example: {DISK} is missing" in done.stderr
+    assert f"{DISK} is missing" in status(lab)
+    lab.run(
+        "node2",
+        f"mv {DISK}.aside {DISK}; wipefs -qa {DISK}; head -c 20M /dev/zero > {DISK}",
+    )
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    assert list(osds(lab)["node2"]) == [before]
+    healthy(lab)
+    lives_on(guest)
+
+
+def test_a_killed_job_may_be_run_again(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run("node4", "systemctl stop 'ceph-osd@*'")
+    job = lab.run("node1", "gnt-storage repair --submit --print-jobid").stdout
+    number = re.findall(r"\d+", job)[-1]
+    time.sleep(2)
+    lab.run(
+        "node1", f"gnt-job cancel --kill --yes-do-it {number}", check=False, timeout=60
+    )
+    end = time.monotonic() + 60
+    while lab.run("node1", "gnt-storage repair", check=False, timeout=300).returncode:
+        assert time.monotonic() < end
+        time.sleep(3)
+    healthy(lab)
+    lives_on(guest)
+
+
+def test_all_nodes_reboot_at_once(guest: Guest) -> None:
+    lab = guest.lab
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lab.reboot, NODES))
+    answers(lab)
+    healthy(lab, 300)
+    end = time.monotonic() + 120
+    while guest.gnt("startup", check=False).returncode:
+        assert time.monotonic() < end
+        time.sleep(5)
+    wrote = guest.written(2)
+    assert wrote.verdict == "OK"
+    assert wrote.whole == wrote.blocks

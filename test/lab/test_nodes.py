@@ -1,0 +1,358 @@
+"""The storage cluster's life: nodes come, leave, fail and are replaced.
+
+The tests of this file build on each other, in their order.  A guest writes blocks to
+its disk through all of them, and checks them.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import NewLab, Result, TestLab
+from guests import Guest
+from test_init import DISK, INIT, modify
+
+ADD = ["gnt-node", "add", "--no-ssh-key-check"]
+NODE3, NODE4 = "node3.lab.example", "node4.lab.example"
+
+
+@pytest.fixture(scope="module")
+def lab(new_lab: NewLab) -> TestLab:
+    """Four nodes, of which the last one is not Ganeti's yet, and storage on three."""
+    lab = new_lab("--nodes=4")
+    lab.run("node1", ["gnt-node", "remove", "node4"])
+    modify(lab, f"ceph:disk={DISK}")
+    lab.run("node1", INIT, timeout=400)
+    return lab
+
+
+@pytest.fixture(scope="module")
+def guest(lab: TestLab) -> Iterator[Guest]:
+    """A guest that runs on node1 all the time."""
+    guest = Guest(lab, "guest1.lab.example")
+    guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G")
+    yield guest
+    guest.gnt("remove -f --shutdown-timeout=0", check=False)
+
+
+def ceph(lab: TestLab, command: str, node: str = "node1") -> Any:
+    done = lab.run(node, f"timeout 20 ceph --format json {command} 2>/dev/null")
+    return json.loads(done.stdout)
+
+
+def wait_clean(lab: TestLab, seconds: float = 120) -> None:
+    """Wait until all copies of all data are where they belong."""
+    end = time.monotonic() + seconds
+    while True:
+        groups = ceph(lab, "status")["pgmap"]
+        states = {one["state_name"] for one in groups["pgs_by_state"]}
+        if states <= {"active+clean", "active+clean+scrubbing"}:
+            return
+        assert time.monotonic() < end, f"still {states}"
+        time.sleep(1)
+
+
+def nothing_to_do(lab: TestLab, seconds: float = 60) -> None:
+    """Wait until nothing is left to do; Ceph's health checks lag behind."""
+    wait_clean(lab)
+    end = time.monotonic() + seconds
+    while "To do" in (shown := status(lab)):
+        assert time.monotonic() < end, shown
+        time.sleep(1)
+
+
+def osds(lab: TestLab) -> dict[str, dict[int, Any]]:
+    """Return what Ceph knows of the OSDs, by host and id."""
+    known = {one["osd"]: one for one in ceph(lab, "osd dump")["osds"]}
+    tree = ceph(lab, "osd tree")["nodes"]
+    return {
+        node["name"]: {osd: known[osd] for osd in node["children"]}
+        for node in tree
+        if node["type"] == "host"
+    }
+
+
+def mons(lab: TestLab) -> set[str]:
+    return {one["name"] for one in ceph(lab, "mon dump")["mons"]}
+
+
+def status(lab: TestLab, node: str = "node1") -> str:
+    return lab.run(node, "gnt-storage status").stdout
+
+
+def refused(done: Result) -> str:
+    """Return what a command said that had to be refused."""
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "Traceback" not in said
+    return " ".join(said.split())
+
+
+def lives_on(guest: Guest) -> None:
+    """See that the guest goes on writing, and that all it wrote is whole."""
+    now = guest.written(1)
+    later = guest.written(1, now.beat + 1)
+    assert later.whole == later.blocks == 16
+
+
+def test_a_healthy_cluster_is_one_quiet_screen(guest: Guest) -> None:
+    lab = guest.lab
+    wait_clean(lab)
+    shown = status(lab)
+    assert re.search(r"of node group default: HEALTH_OK$", shown, re.M)
+    assert re.search(r"^Mons +node1, node2, node3$", shown, re.M)
+    assert re.search(r"^OSDs +3, 3 up, 3 in$", shown, re.M)
+    assert re.search(r"^node1.lab.example +online +osd\.\d+ up", shown, re.M)
+    assert "To do" not in shown
+    said = lab.run("node1", "gnt-storage repair").stdout
+    assert "there is nothing to do" in said
+    assert lab.run("node1", "gnt-storage repair --dry-run").stdout.endswith(
+        "there is nothing to do\n"
+    )
+
+
+def test_what_cannot_be_repaired_is_refused(lab: TestLab) -> None:
+    said = refused(lab.run("node1", "gnt-storage repair nowhere", check=False))
+    assert "there is no node nowhere" in said
+    said = refused(lab.run("node2", "gnt-storage status", check=False))
+    assert "node1.lab.example" in said
+
+
+def test_a_node_that_cannot_join_is_not_even_added(lab: TestLab) -> None:
+    lab.run("node4", f"mkfs.ext4 -q -F {DISK}")
+    said = refused(lab.run("node1", [*ADD, NODE4], check=False))
+    assert f"node4.lab.example: {DISK} carries" in said
+    assert "node4" not in lab.run("node1", "gnt-node list --no-headers -o name").stdout
+    lab.run("node4", f"wipefs -qa {DISK}")
+
+
+def test_a_failure_leaves_a_node_that_is_not_part_yet(lab: TestLab) -> None:
+    lab.run("node4", "mv /usr/bin/ceph-osd /usr/bin/ceph-osd.aside")
+    try:
+        done = lab.run("node1", [*ADD, NODE4], check=False, timeout=300)
+    finally:
+        lab.run("node4", "mv /usr/bin/ceph-osd.aside /usr/bin/ceph-osd")
+    said = refused(done)
+    assert f"go on from here with 'gnt-storage repair {NODE4}'" in said
+    assert "node4" in lab.run("node1", "gnt-node list --no-headers -o name").stdout
+    told = f"{NODE4}: it is not part of the storage cluster yet: 'gnt-storage repair"
+    assert told in status(lab)
+    found = lab.run("node1", "gnt-cluster verify", check=False, timeout=300).stdout
+    assert f"node {NODE4}: it is not part of the storage cluster yet" in found
+
+
+def test_it_goes_on_from_there(guest: Guest) -> None:
+    lab = guest.lab
+    said = lab.run("node1", "gnt-storage repair node4", timeout=300).stdout
+    assert "all daemons are up" in said
+    assert [one["up"] for one in osds(lab)["node4"].values()] == [1]
+    # There are mons enough, and the administrator's key is with them.
+    assert mons(lab) == {"node1", "node2", "node3"}
+    keyrings = lab.run("node4", "ls /etc/ceph/*.keyring").stdout.split()
+    assert keyrings == ["/etc/ceph/ceph.client.ganeti.keyring"]
+    nothing_to_do(lab)
+    lives_on(guest)
+
+
+def test_only_an_offline_node_changes_its_group(lab: TestLab) -> None:
+    lab.run("node1", "gnt-group add other")
+    said = refused(lab.run("node1", "gnt-group assign-nodes other node4", check=False))
+    assert f"{NODE4} is part of the storage cluster of group default" in said
+
+
+def test_an_offline_node_hands_its_work_over(guest: Guest) -> None:
+    lab = guest.lab
+    before = osds(lab)["node3"]
+    said = lab.run("node1", "gnt-node modify --offline=yes node3", timeout=300).stdout
+    assert "mon.node4 runs" in said
+    assert mons(lab) == {"node1", "node2", "node4"}
+    ((_, osd),) = osds(lab)["node3"].items()
+    assert not osd["up"]
+    assert [one["uuid"] for one in before.values()] == [osd["uuid"]]
+    left = lab.run(
+        "node3",
+        "systemctl list-units --plain --no-legend --state=active 'ceph-*@*.service';"
+        " ls /etc/ceph; systemctl is-enabled ceph-mon@node3 || true",
+    ).stdout
+    assert "ceph-mon@" not in left
+    assert "ceph-osd@" not in left
+    assert "client.admin" not in left
+    assert "disabled" in left
+    lives_on(guest)
+
+
+def test_a_node_comes_back_with_its_data(guest: Guest) -> None:
+    lab = guest.lab
+    before = osds(lab)["node3"]
+    lab.run("node1", [*ADD, "--readd", NODE3], timeout=300)
+    after = osds(lab)["node3"]
+    assert {one: osd["uuid"] for one, osd in after.items()} == {
+        one: osd["uuid"] for one, osd in before.items()
+    }
+    assert all(osd["up"] and osd["in"] for osd in after.values())
+    wait_clean(lab)
+    lives_on(guest)
+
+
+def test_a_drained_node_s_data_moves_away_and_may_come_back(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run("node1", "gnt-node modify --drained=yes node2")
+    assert [osd["in"] for osd in osds(lab)["node2"].values()] == [0]
+    wait_clean(lab)
+    use = {one["name"]: one["pgs"] for one in ceph(lab, "osd df")["nodes"]}
+    (drained,) = osds(lab)["node2"]
+    assert use[f"osd.{drained}"] == 0
+    assert re.search(r"^node2.lab.example +drained +osd\.\d+ up out", status(lab), re.M)
+    lives_on(guest)
+    lab.run("node1", "gnt-node modify --drained=no node2")
+    assert [osd["in"] for osd in osds(lab)["node2"].values()] == [1]
+    wait_clean(lab)
+
+
+def test_a_node_that_died_is_told_of_and_taken_out(guest: Guest) -> None:
+    lab = guest.lab
+    lab.kill("node4")
+    lives_on(guest)
+    end = time.monotonic() + 90
+    while "is down; if the node stays away" not in (shown := status(lab)):
+        assert time.monotonic() < end, shown
+    assert f"'gnt-node modify --offline=yes {NODE4}'" in shown
+    said = refused(lab.run("node1", "gnt-node remove node4", check=False))
+    assert "mark it offline first" in said
+
+    lab.run("node1", "gnt-node modify --offline=yes node4", timeout=300)
+    assert mons(lab) == {"node1", "node2", "node3"}
+    assert [osd["in"] for osd in osds(lab)["node4"].values()] == [0]
+    lives_on(guest)
+
+
+def test_nothing_that_is_nowhere_else_is_removed_with_a_node(guest: Guest) -> None:
+    lab = guest.lab
+    # Its data has moved to the others; until then Ceph objects.
+    end = time.monotonic() + 120
+    while True:
+        done = lab.run("node1", "gnt-node remove node4", check=False, timeout=300)
+        if done.returncode == 0:
+            break
+        assert "may hold what is nowhere else" in refused(done)
+        assert time.monotonic() < end, done.stderr
+        time.sleep(2)
+    assert set(osds(lab)) == {"node1", "node2", "node3"}
+    keys = [one["entity"] for one in ceph(lab, "auth ls")["auth_dump"]]
+    assert sum(one.startswith("osd.") for one in keys) == 3
+    assert "mgr.node4" not in keys
+    wait_clean(lab)
+    lives_on(guest)
+
+
+def test_copies_without_a_place_keep_their_node(guest: Guest) -> None:
+    lab = guest.lab
+    said = refused(lab.run("node1", "gnt-node modify --drained=yes node3", check=False))
+    assert "there are only 2 failure domains (host) for them; add a node first" in said
+    lab.run("node1", "gnt-node modify --offline=yes node3", timeout=300)
+    said = refused(lab.run("node1", "gnt-node modify --offline=yes node2", check=False))
+    assert "data would be out of reach" in said
+    assert "--force does it anyway" in said
+    said = refused(lab.run("node1", "gnt-node remove node3", check=False))
+    assert "may hold what is nowhere else" in said
+    lives_on(guest)
+
+
+def test_a_replaced_disk_gets_an_osd_of_the_old_id(guest: Guest) -> None:
+    lab = guest.lab
+    (before,) = osds(lab)["node3"]
+    lab.run("node3", f"wipefs -qa {DISK}; head -c 20M /dev/zero > {DISK}")
+    lab.run("node1", [*ADD, "--readd", NODE3], timeout=300)
+    after = osds(lab)["node3"]
+    assert list(after) == [before]
+    assert after[before]["up"]
+    assert mons(lab) == {"node1", "node2", "node3"}
+    wait_clean(lab)
+    lives_on(guest)
+
+
+def test_the_next_master_goes_on(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run("node2", "gnt-cluster master-failover", timeout=300)
+    assert "HEALTH_OK" in status(lab, "node2")
+    said = lab.run("node2", "gnt-storage repair", timeout=300).stdout
+    assert "there is nothing to do" in said
+    lives_on(guest)
+    lab.run("node1", "gnt-cluster master-failover", timeout=300)
+
+
+def test_new_names_and_certificates_change_nothing(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run("node1", "gnt-group rename default storage")
+    lab.run(
+        "node1",
+        "gnt-cluster renew-crypto --force --new-cluster-certificate"
+        " --new-node-certificates --new-confd-hmac-key",
+        timeout=300,
+    )
+    assert "of node group storage: HEALTH_" in status(lab)
+    said = lab.run("node1", "gnt-storage repair", timeout=300).stdout
+    assert "there is nothing to do" in said
+    lab.run("node1", "gnt-group rename storage default")
+    lives_on(guest)
+
+
+def test_the_watcher_starts_what_died_and_sets_the_osds_memory(lab: TestLab) -> None:
+    (osd,) = osds(lab)["node2"]
+    unit = f"ceph-osd@{osd}"
+    lab.run("node1", "gnt-cluster modify -S ceph:osd-memory=1G")
+    # So often that systemd gives up.
+    lab.run(
+        "node2",
+        f"for i in 1 2 3 4 5 6; do systemctl kill -s KILL {unit}; sleep 0.5;"
+        f" systemctl start {unit}; done; true",
+    )
+    end = time.monotonic() + 60
+    while "failed" not in lab.run("node2", f"systemctl is-failed {unit}; true").stdout:
+        lab.run("node2", f"systemctl kill -s KILL {unit}; true")
+        assert time.monotonic() < end
+        time.sleep(1)
+    lab.run("node2", "ganeti-watcher --no-verify-disks || ganeti-watcher", check=False)
+    end = time.monotonic() + 60
+    while not osds(lab)["node2"][osd]["up"]:
+        assert time.monotonic() < end
+        time.sleep(1)
+    lab.run("node2", "ganeti-watcher", check=False)
+    aim = lab.run("node2", f"ceph daemon osd.{osd} config get osd_memory_target")
+    assert json.loads(aim.stdout) == {"osd_memory_target": str(2**30)}
+    # One that somebody stopped is let be.
+    lab.run("node2", f"systemctl stop {unit}; ganeti-watcher; true")
+    assert lab.run("node2", f"systemctl is-active {unit}; true").stdout == "inactive\n"
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    nothing_to_do(lab)
+
+
+def test_instances_do_not_get_the_memory_of_osds(lab: TestLab) -> None:
+    command = "gnt-node list --no-headers --units=m -o mfree node2"
+    lab.run("node1", "gnt-cluster modify -S ceph:osd-memory=1G")
+    few = int(lab.run("node1", command).stdout)
+    lab.run("node1", "gnt-cluster modify -S ceph:osd-memory=3G")
+    many = int(lab.run("node1", command).stdout)
+    lab.run("node1", "gnt-cluster modify -S ceph:osd-memory=")
+    # The host has other work.
+    assert few - many == pytest.approx(2048, abs=400)
+
+
+def test_what_differs_is_verified_and_mended(lab: TestLab) -> None:
+    lab.run(
+        "node3",
+        "systemctl kill -s KILL ceph-osd@*; systemctl stop 'ceph-osd@*';"
+        " echo '# mine' >> /etc/ceph/ceph.conf;"
+        " chmod 644 /etc/ceph/ceph.client.ganeti.keyring",
+    )
+    found = lab.run("node1", "gnt-cluster verify", check=False, timeout=300).stdout
+    assert "to do: write /etc/ceph/ceph.conf" in found
+    assert f"to do: {DISK}: start osd." in found
+    path = "/etc/ceph/ceph.client.ganeti.keyring"
+    assert f"node {NODE3}: {path} may be read by others" in found
+    lab.run("node3", f"chmod 600 {path}")
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    nothing_to_do(lab)

@@ -1,0 +1,288 @@
+"""The screen of ``gnt-storage status``: what it shows, and how numbers are said."""
+
+import dataclasses
+
+import pytest
+from fakes import FSID, GIB, make_nodes
+from outcome import changed, finished
+
+from ganeti_ceph.cli import status as screen
+from ganeti_ceph.diagnose import Finding, Member
+from ganeti_ceph.facts import OsdUse, PoolUse, Report
+from ganeti_ceph.jobs.status import Status
+from ganeti_ceph.jobs.survey import Storage
+from ganeti_ceph.params import StorageParameters
+
+PARAMS = StorageParameters(disks=("/dev/sdb",), mgr_count=2)
+STORAGE = Storage("uuid", "default", FSID, PARAMS)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    return finished(make_nodes(3), PARAMS)[1]
+
+
+def report_of(cluster, **changes):
+    values = {
+        "cluster": cluster,
+        "size": 60 * GIB,
+        "used": 6 * GIB,
+        "pools": (PoolUse("rbd", 2 * GIB, 17 * GIB),),
+        "osds": tuple(OsdUse(number, 20 * GIB, 2 * GIB) for number in range(3)),
+        "states": (("active+clean", 128),),
+        "copies": 900,
+        "degraded": 0,
+        "misplaced": 0,
+        "recovered": 0,
+        "recovered_bytes": 0,
+        "read": 0,
+        "written": 0,
+    }
+    return Report(**{**values, **changes})
+
+
+def member(name, **changes):
+    values = {"offline": False, "drained": False, "ready": True, **changes}
+    return Member(name, name, **values)
+
+
+MEMBERS = tuple(member(f"node{number}") for number in (1, 2, 3))
+
+
+def shown(report, members=MEMBERS, silence="", findings=()):
+    status = Status(STORAGE, tuple(members), report, silence, tuple(findings))
+    return list(screen.lines(status))
+
+
+def line(name, report, **changes):
+    """Return what one line of the overview says, None if it is not there."""
+    found = [one for one in shown(report, **changes) if one.startswith(f"{name} ")]
+    assert len(found) <= 1
+    return found[0].removeprefix(name).strip() if found else None
+
+
+def test_a_healthy_cluster_is_one_screen(cluster):
+    assert shown(report_of(cluster)) == [
+        f"Storage cluster {FSID} of node group default: HEALTH_OK",
+        "",
+        "Capacity   [###---------------------------]  6.0 GiB of 60.0 GiB used (10 %)",
+        "Pool       rbd: 2.0 GiB stored, room for 17.0 GiB",
+        "Mons       node1, node2, node3",
+        "Mgrs       active: node1, standby: node2",
+        "OSDs       3, 3 up, 3 in",
+        "Placement  128 active+clean",
+        "Clients    0 B/s read, 0 B/s written",
+        "",
+        "node1  online   osd.0 up 10 %",
+        "node2  online   osd.1 up 10 %",
+        "node3  online   osd.2 up 10 %",
+    ]
+
+
+def test_a_cluster_that_does_not_answer_is_told_with_the_reason():
+    finding = Finding("node2", "it does not answer: no route to host")
+    assert shown(None, silence="node1: timed out", findings=[finding]) == [
+        f"Storage cluster {FSID} of node group default: does not answer",
+        "  node1: timed out",
+        "",
+        "To do:",
+        "  - node2: it does not answer: no route to host",
+    ]
+
+
+def test_the_health_is_that_of_the_cluster(cluster):
+    ill = dataclasses.replace(cluster, health="HEALTH_WARN")
+    assert shown(report_of(ill))[0].endswith(": HEALTH_WARN")
+
+
+def test_what_is_to_do_comes_last_with_its_node_where_it_has_one(cluster):
+    findings = [Finding("node2", "do this"), Finding(None, "do that")]
+    lines = shown(report_of(cluster), findings=findings)
+    assert lines[-4:] == ["", "To do:", "  - node2: do this", "  - do that"]
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [("rbd", True), (".mgr", False), ("device_health_metrics", False), ("a.b", True)],
+)
+def test_pools_are_shown_but_for_those_of_ceph_itself(cluster, name, there):
+    text = line("Pool", report_of(cluster, pools=(PoolUse(name, 1024, 2048),)))
+    assert text == (f"{name}: 1.0 KiB stored, room for 2.0 KiB" if there else None)
+
+
+def test_mons_that_are_not_in_quorum_are_named(cluster):
+    less = dataclasses.replace(cluster, quorum=("node3", "node1"))
+    assert line("Mons", report_of(less)) == "node1, node3; not in quorum: node2"
+
+
+@pytest.mark.parametrize(
+    ("mgrs", "text"),
+    [
+        ((), "active: none"),
+        (("node2",), "active: node2"),
+        (("node2", "node3", "node1"), "active: node2, standby: node3, node1"),
+    ],
+)
+def test_the_active_mgr_is_the_first(cluster, mgrs, text):
+    report = report_of(dataclasses.replace(cluster, mgrs=mgrs))
+    assert line("Mgrs", report) == text
+
+
+def test_osds_are_counted_and_those_that_are_not_well_stand_out(cluster):
+    report = report_of(
+        changed(changed(cluster, "node2", up=False), "node3", inside=False)
+    )
+    assert line("OSDs", report) == "3, 2 up, 2 in"
+    assert line("node2", report) == "online   osd.1 DOWN 10 %"
+    assert line("node3", report) == "online   osd.2 up out 10 %"
+
+
+def test_placement_groups_are_shown_by_state(cluster):
+    states = (("active+clean", 100), ("active+undersized", 28))
+    report = report_of(cluster, states=states)
+    assert line("Placement", report) == "100 active+clean, 28 active+undersized"
+    assert line("Placement", report_of(cluster, states=())) == "no groups"
+
+
+def test_what_clients_do_is_shown_by_the_second(cluster):
+    report = report_of(cluster, read=2**20, written=3 * 2**19)
+    assert line("Clients", report) == "1.0 MiB/s read, 1.5 MiB/s written"
+
+
+# Nodes
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "online"),
+        ({"drained": True}, "drained"),
+        ({"offline": True}, "offline"),
+        ({"offline": True, "drained": True}, "offline"),
+    ],
+)
+def test_a_node_has_its_state_in_ganeti(cluster, changes, state):
+    members = [member("node1", **changes)]
+    assert line("node1", report_of(cluster), members=members).split()[0] == state
+
+
+def test_names_of_nodes_and_states_are_columns(cluster):
+    members = [member("node1"), member("a-longer-name", drained=True)]
+    assert shown(report_of(cluster), members)[-2:] == [
+        "node1          online   osd.0 up 10 %",
+        "a-longer-name  drained  no OSD",
+    ]
+
+
+def test_osds_are_in_the_order_of_their_numbers(cluster):
+    osds = tuple(
+        dataclasses.replace(osd, id=number, host="node1")
+        for osd, number in zip(cluster.osds, (10, 9, 2), strict=True)
+    )
+    report = report_of(dataclasses.replace(cluster, osds=osds), osds=())
+    assert line("node1", report) == "online   osd.2 up, osd.9 up, osd.10 up"
+    assert line("node2", report) == "online   no OSD"
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (OsdUse(0, 1000, 0), "osd.0 up 0 %"),
+        (OsdUse(0, 1000, 849), "osd.0 up 84 %"),
+        (OsdUse(0, 1000, 1000), "osd.0 up 100 %"),
+        # One that is down since the mgr started has none.
+        (OsdUse(0, 0, 0), "osd.0 up"),
+        (OsdUse(7, 1000, 500), "osd.0 up"),
+    ],
+)
+def test_how_full_an_osd_is_is_shown_where_it_is_known(cluster, use, words):
+    report = report_of(cluster, osds=(use,))
+    assert line("node1", report) == f"online   {words}"
+
+
+def test_without_a_node_there_is_a_screen_all_the_same(cluster):
+    assert shown(report_of(cluster), members=[])[-1] == ""
+
+
+# Recovery
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, None),
+        ({"recovered": 5, "recovered_bytes": 4096}, None),
+        (
+            {"degraded": 300},
+            "300 of 900 copies missing, nothing moves at the moment",
+        ),
+        (
+            {"misplaced": 1},
+            "1 of 900 copies to move, nothing moves at the moment",
+        ),
+        (
+            {"degraded": 300, "recovered": 10, "recovered_bytes": 40 * 2**20},
+            "300 of 900 copies missing, 40.0 MiB/s, about 30 s left",
+        ),
+        (
+            {"degraded": 300, "misplaced": 600, "recovered": 5, "recovered_bytes": 9},
+            "300 of 900 copies missing, 600 of 900 copies to move, 9 B/s, about 3 min"
+            " left",
+        ),
+    ],
+)
+def test_recovery_says_how_much_is_left_and_how_long_it_takes(cluster, changes, text):
+    assert line("Recovery", report_of(cluster, **changes)) == text
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    ("used", "total", "text"),
+    [
+        (0, 0, f"[{'-' * 30}]  0 B of 0 B used (0 %)"),
+        (0, GIB, f"[{'-' * 30}]  0 B of 1.0 GiB used (0 %)"),
+        (GIB // 2, GIB, f"[{'#' * 15}{'-' * 15}]  512.0 MiB of 1.0 GiB used (50 %)"),
+        (GIB, GIB, f"[{'#' * 30}]  1.0 GiB of 1.0 GiB used (100 %)"),
+    ],
+)
+def test_a_bar_is_as_full_as_what_it_is_of(used, total, text):
+    assert screen.bar(used, total) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536 * 2**20, "1.5 GiB"),
+        (2**40, "1.0 TiB"),
+        (2**50, "1.0 PiB"),
+        (5000 * 2**50, "5000.0 PiB"),
+        # Rounded to the unit's end, it is one of the next.
+        (2**20 - 1, "1.0 MiB"),
+        (2**50 - 1, "1.0 PiB"),
+    ],
+)
+def test_bytes_have_the_unit_that_fits(count, text):
+    assert screen.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (3600, "1 h 0 min"),
+        (3700, "1 h 1 min"),
+        (48 * 3600 - 1, "47 h 59 min"),
+        (48 * 3600, "2 days"),
+        (10 * 86400 - 1, "9 days"),
+    ],
+)
+def test_times_have_the_unit_that_fits(seconds, text):
+    assert screen.duration(seconds) == text

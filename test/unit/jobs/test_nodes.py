@@ -1,0 +1,526 @@
+"""Ganeti's jobs on nodes: what they ask, refuse and do to the storage cluster."""
+
+import dataclasses
+import types
+
+import pytest
+from fakes import make_node, with_facts
+from ganeti import errors as ganeti_errors
+from ganeti import locking
+from ganeti.cmdlib.node import LUNodeSetParams
+
+from ganeti_ceph.jobs import nodes
+from ganeti_ceph.rpc import AskLeave
+
+ROLES = {
+    name: getattr(LUNodeSetParams, f"_ROLE_{name}")
+    for name in ("CANDIDATE", "DRAINED", "OFFLINE", "REGULAR")
+}
+
+
+class Modification:
+    """Stands for Ganeti's unit of gnt-node modify."""
+
+    _ROLE_OFFLINE = ROLES["OFFLINE"]
+    _ROLE_DRAINED = ROLES["DRAINED"]
+
+    def __init__(self, ganeti, name, was="REGULAR", **changes):
+        self.cfg, self.rpc = ganeti.config, ganeti.rpc
+        node = ganeti.config.find(name)
+        self.node = node
+        options = {
+            "node_uuid": node.uuid,
+            "node_name": name,
+            "offline": None,
+            "drained": None,
+            "master_candidate": None,
+            "secondary_ip": None,
+            "force": False,
+        }
+        self.op = types.SimpleNamespace(**{**options, **changes})
+        self.old_role = self.new_role = ROLES[was]
+        if self.op.offline:
+            self.new_role = ROLES["OFFLINE"]
+        elif self.op.drained:
+            self.new_role = ROLES["DRAINED"]
+        elif False in (self.op.offline, self.op.drained):
+            self.new_role = ROLES["REGULAR"]
+        self.needed_locks, self.share_locks = {}, {}
+        self.warnings = []
+        self.told = []
+        self.done = []
+
+    def LogWarning(self, text, *words):
+        self.warnings.append(text % words if words else text)
+
+    def run(self):
+        """Check and execute, as Ganeti does."""
+        nodes.check_modification(lambda: None, self, (), {})
+        nodes.modify(self._stock, self, (self.told.append,), {})
+
+    def _stock(self, feedback_fn):
+        self.done.append("Ganeti's own")
+
+    def refusal(self):
+        with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+            nodes.check_modification(lambda: None, self, (), {})
+        return caught.value.args[0]
+
+
+@pytest.fixture
+def made(ganeti):
+    """A finished storage cluster of three nodes with a mon each, two with a mgr."""
+    ganeti.init()
+    ganeti.rpc.sent.clear()
+    ganeti.nodes.asked.clear()
+    return ganeti
+
+
+def silence(ganeti, *names):
+    """Let nodes not answer."""
+    uuids = {ganeti.config.find(name).uuid for name in names}
+
+    def look(node, sent):
+        if node in uuids:
+            raise OSError("no route to host")
+        return ganeti.nodes._look(node, sent)
+
+    ganeti.rpc.answers("ceph_look", look)
+
+
+def osd_of(ganeti, host):
+    (osd,) = [one for one in ganeti.nodes.cluster.osds if one.host == host]
+    return osd
+
+
+def set_osds(ganeti, host, **changes):
+    ganeti.nodes.cluster = dataclasses.replace(
+        ganeti.nodes.cluster,
+        osds=tuple(
+            dataclasses.replace(one, **changes) if one.host == host else one
+            for one in ganeti.nodes.cluster.osds
+        ),
+    )
+
+
+# Offline
+
+
+def test_a_node_that_goes_offline_stops_its_daemons_before_ganeti_lets_go(made):
+    unit = Modification(made, "node3", offline=True)
+    unit.run()
+    assert made.nodes.asked == [
+        ("node1", "configure"),
+        ("node2", "configure"),
+        ("node1", "daemons"),
+        ("node1", "mon-removal"),
+        ("node3", "stop"),
+    ]
+    assert unit.done == ["Ganeti's own"]
+    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2"}
+    assert not osd_of(made, "node3").up
+    assert osd_of(made, "node3").inside
+
+
+def test_ceph_is_asked_about_the_osds_that_stop(made):
+    Modification(made, "node3", offline=True).run()
+    assert made.nodes.left == [AskLeave((osd_of(made, "node3").id,), False)]
+
+
+def test_its_mon_moves_to_a_node_that_has_none(made):
+    node = make_node("node4")
+    made.config.add_group("default", [*made.nodes.nodes.values(), node])
+    for name in ("node1", "node2", "node3", "node4"):
+        made.config.find(name).AddTag("ceph:storage:ready")
+    made.config.find("default").AddTag(f"ceph:storage:ready:{made.nodes.cluster.fsid}")
+    made.nodes.nodes[node.uuid] = node
+    made.rpc.names[node.uuid] = "node4"
+    Modification(made, "node3", offline=True).run()
+    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2", "node4"}
+    # The new one is there before the old one goes.
+    assert made.nodes.asked.index(("node4", "mon")) < made.nodes.asked.index(
+        ("node1", "mon-removal")
+    )
+
+
+def test_the_active_mgr_hands_over(made):
+    active = made.nodes.cluster.mgrs[0]
+    Modification(made, active, offline=True).run()
+    steps = [step for _, step in made.nodes.asked]
+    assert steps.index("hand-over") < steps.index("stop")
+    assert active not in made.nodes.cluster.mgrs
+
+
+def test_needed_data_keeps_a_node_online(made):
+    made.nodes.needed = {osd_of(made, "node3").id}
+    unit = Modification(made, "node3", offline=True)
+    text = unit.refusal()
+    assert text.startswith("node3 cannot be taken offline: data would be out of reach")
+    assert "they are needed" in text
+    assert "--force does it anyway" in text
+    assert made.nodes.asked == []
+
+
+def test_force_goes_before_that_and_says_what_it_means(made):
+    made.nodes.needed = {osd_of(made, "node3").id}
+    unit = Modification(made, "node3", offline=True, force=True)
+    unit.run()
+    assert ("node3", "stop") in made.nodes.asked
+    assert "they are needed" in unit.warnings[0]
+
+
+def test_no_force_goes_before_the_quorum(made):
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster, quorum=("node1", "node3")
+    )
+    unit = Modification(made, "node3", offline=True, force=True)
+    assert "without its mon there is no quorum: mons node2" in unit.refusal()
+
+
+def test_a_dead_node_is_taken_out_through_the_others(made):
+    silence(made, "node3")
+    set_osds(made, "node3", up=False)
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster, quorum=("node1", "node2")
+    )
+    unit = Modification(made, "node3", offline=True)
+    unit.run()
+    assert {name for name, _ in made.nodes.asked} == {"node1", "node2"}
+    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2"}
+    assert not osd_of(made, "node3").inside
+    assert made.nodes.left == []
+
+
+def test_a_silent_storage_cluster_keeps_all_nodes(made):
+    made.nodes.cluster = None
+    unit = Modification(made, "node3", offline=True)
+    text = unit.refusal()
+    assert "the storage cluster does not answer" in text
+    assert "--force marks it offline" in text
+    unit = Modification(made, "node3", offline=True, force=True)
+    unit.run()
+    assert made.nodes.asked == []
+    assert unit.done == ["Ganeti's own"]
+    assert "left as it is" in unit.warnings[0]
+
+
+def test_an_offline_node_may_be_taken_out_once_more(made):
+    """Ganeti had it offline, but its mon still counts."""
+    made.set_offline("node3")
+    Modification(made, "node3", was="OFFLINE", offline=True).run()
+    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2"}
+    made.nodes.asked.clear()
+    Modification(made, "node3", was="OFFLINE", offline=True).run()
+    assert made.nodes.asked == []
+
+
+def test_a_failure_leaves_the_node_online(made):
+    made.nodes.failing["node3", "stop"] = "it does not stop"
+    unit = Modification(made, "node3", offline=True)
+    with pytest.raises(ganeti_errors.OpExecError, match="it does not stop"):
+        unit.run()
+    assert unit.done == []
+
+
+def test_a_node_that_comes_back_without_readd_is_told_of(made):
+    unit = Modification(made, "node3", was="OFFLINE", offline=False)
+    unit.run()
+    assert made.nodes.asked == []
+    assert "'gnt-storage repair node3' brings them back" in unit.warnings[0]
+
+
+# Drained
+
+
+def test_the_data_of_a_drained_node_moves_away(made):
+    grow_osds(made)
+    Modification(made, "node3", drained=True).run()
+    assert not osd_of(made, "node3").inside
+    assert made.nodes.asked == [("node1", "mark")]
+
+
+def grow_osds(ganeti):
+    """Let there be a fourth host with an OSD."""
+    first = ganeti.nodes.cluster.osds[0]
+    more = dataclasses.replace(first, id=9, uuid="nine", host="node9")
+    ganeti.nodes.cluster = dataclasses.replace(
+        ganeti.nodes.cluster, osds=(*ganeti.nodes.cluster.osds, more)
+    )
+
+
+def test_data_without_a_place_to_go_stays(made):
+    unit = Modification(made, "node3", drained=True)
+    text = unit.refusal()
+    assert text.startswith("the data on node3 cannot move away: pool rbd keeps 3")
+    assert made.nodes.asked == []
+    Modification(made, "node3", drained=True, force=True).run()
+    assert not osd_of(made, "node3").inside
+
+
+def test_what_moved_away_may_come_back(made):
+    set_osds(made, "node3", inside=False)
+    Modification(made, "node3", was="DRAINED", drained=False).run()
+    assert osd_of(made, "node3").inside
+
+
+def test_a_master_candidate_is_drained_no_more(made):
+    set_osds(made, "node3", inside=False)
+    unit = Modification(made, "node3", was="DRAINED", master_candidate=True)
+    unit.new_role = ROLES["CANDIDATE"]
+    unit.run()
+    assert osd_of(made, "node3").inside
+
+
+# Anything else
+
+
+def test_other_changes_ask_nobody(made):
+    unit = Modification(made, "node3", master_candidate=True)
+    unit.run()
+    assert made.rpc.sent == []
+    assert unit.done == ["Ganeti's own"]
+
+
+@pytest.mark.parametrize("why", ["another group", "not part yet", "no storage"])
+def test_nodes_without_storage_are_ganetis_alone(made, why):
+    if why == "another group":
+        made.config.add_group("other", [make_node("node7")])
+    name = "node7" if why == "another group" else "node3"
+    if why == "not part yet":
+        made.config.find("node3").RemoveTag("ceph:storage:ready")
+    if why == "no storage":
+        group = made.config.find("default")
+        for tag in list(group.GetTags()):
+            group.RemoveTag(tag)
+    unit = Modification(made, name, offline=True)
+    nodes.lock_groups(lambda: None, unit, (), {})
+    unit.run()
+    assert made.rpc.sent == []
+    assert unit.needed_locks == {}
+
+
+def test_the_address_of_daemons_does_not_change(made):
+    unit = Modification(made, "node3", secondary_ip="198.51.100.9")
+    assert "listen at its addresses" in unit.refusal()
+    same = Modification(made, "node3", secondary_ip=unit.node.secondary_ip)
+    same.run()
+
+
+@pytest.mark.parametrize(
+    ("change", "locked"),
+    [
+        ({"offline": True}, True),
+        ({"drained": False}, True),
+        ({"master_candidate": True}, True),
+        ({"secondary_ip": "198.51.100.9"}, False),
+    ],
+)
+def test_nodes_leave_one_after_the_other(made, change, locked):
+    unit = Modification(made, "node3", **change)
+    nodes.lock_groups(lambda: None, unit, (), {})
+    # Ganeti's word for all locks of a level is None.
+    everything = {locking.LEVEL_NODEGROUP: locking.ALL_SET}
+    assert unit.needed_locks == (everything if locked else {})
+    assert unit.share_locks.get(locking.LEVEL_NODEGROUP, 0) == 0
+
+
+# Removal
+
+
+class Removal:
+    """Stands for Ganeti's unit of gnt-node remove."""
+
+    def __init__(self, ganeti, name):
+        self.cfg, self.rpc = ganeti.config, ganeti.rpc
+        self.node = ganeti.config.GetNodeInfo(ganeti.config.find(name).uuid)
+        self.done = []
+        self.told = []
+
+    def run(self):
+        nodes.check_removal(lambda: None, self, (), {})
+        nodes.remove(lambda feedback_fn: self.done.append(1), self, (print,), {})
+
+    def refusal(self):
+        with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+            nodes.check_removal(lambda: None, self, (), {})
+        return caught.value.args[0]
+
+
+def test_a_removed_node_is_forgotten_first(made):
+    Modification(made, "node3", offline=True).run()
+    made.set_offline("node3")
+    made.nodes.asked.clear()
+    made.nodes.left.clear()
+    gone = osd_of(made, "node3").id
+    unit = Removal(made, "node3")
+    unit.run()
+    assert made.nodes.asked == [("node1", "forget")]
+    assert made.nodes.left == [AskLeave((gone,), True)]
+    assert unit.done == [1]
+    assert len(made.nodes.cluster.osds) == 2
+
+
+def test_an_online_node_is_not_removed(made):
+    text = Removal(made, "node3").refusal()
+    assert "mark it offline first" in text
+    assert made.nodes.asked == []
+
+
+def test_a_node_that_runs_osds_is_not_removed(made):
+    made.set_offline("node3")
+    text = Removal(made, "node3").refusal()
+    assert "still run" in text
+    assert made.nodes.left == []
+
+
+def test_the_only_copy_of_anything_is_not_removed(made):
+    made.set_offline("node3")
+    set_osds(made, "node3", up=False)
+    made.nodes.needed = {osd_of(made, "node3").id}
+    text = Removal(made, "node3").refusal()
+    assert "may hold what is nowhere else: they are needed" in text
+    assert made.nodes.asked == []
+
+
+def test_a_mon_that_still_counts_goes_with_it(made):
+    made.set_offline("node3")
+    set_osds(made, "node3", up=False)
+    Removal(made, "node3").run()
+    assert made.nodes.asked == [("node1", "mon-removal"), ("node1", "forget")]
+
+
+def test_what_cannot_be_forgotten_is_not_removed(made):
+    made.set_offline("node3")
+    set_osds(made, "node3", up=False)
+    made.nodes.failing["node1", "forget"] = "no"
+    unit = Removal(made, "node3")
+    with pytest.raises(ganeti_errors.OpExecError, match="gnt-node remove node3"):
+        unit.run()
+    assert unit.done == []
+
+
+def test_nodes_without_storage_are_removed_by_ganeti_alone(made):
+    made.config.find("node3").RemoveTag("ceph:storage:ready")
+    unit = Removal(made, "node3")
+    unit.run()
+    assert made.rpc.sent == []
+    assert unit.done == [1]
+
+
+# Addition
+
+
+@pytest.fixture
+def addition(made, monkeypatch):
+    """Check whether a node may be added; Ganeti reaches it by its name alone."""
+
+    def check(node, group="uuid-of-default"):
+        unit = types.SimpleNamespace(
+            cfg=made.config,
+            rpc=made.rpc,
+            node_group=group,
+            new_node=types.SimpleNamespace(
+                name=node.name,
+                primary_ip=node.primary_ip,
+                secondary_ip=node.secondary_ip,
+                GetTags=set,
+            ),
+        )
+        made.nodes.nodes[node.name] = node
+        made.rpc.names[node.name] = node.name
+        monkeypatch.setattr(nodes.ganeti_rpc, "DnsOnlyRunner", lambda: made.rpc)
+        nodes.check_addition(lambda: None, unit, (), {})
+
+    return check
+
+
+def test_a_blank_node_may_be_added(addition):
+    addition(make_node("node4"))
+
+
+def test_a_node_whose_disk_carries_something_may_not(addition):
+    node = make_node("node4")
+    (disk,) = node.facts.disks
+    node = with_facts(node, disks=(dataclasses.replace(disk, content="a file system"),))
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        addition(node)
+    assert "node4: " in caught.value.args[0]
+    assert "carries a file system" in caught.value.args[0]
+
+
+def test_a_node_without_the_extension_may_not(addition, made):
+    node = make_node("node4")
+
+    def look(uuid, sent):
+        if uuid == "node4":
+            raise OSError("Error code 404.")
+        return made.nodes._look(uuid, sent)
+
+    made.rpc.answers("ceph_look", look)
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        addition(node)
+    assert "has no ganeti-ceph" in caught.value.args[0]
+
+
+def test_a_node_of_another_group_is_not_looked_at(addition, made):
+    addition(make_node("node4"), group="uuid-of-other")
+    assert made.rpc.sent == []
+
+
+# Groups and the cluster
+
+
+class Assignment:
+    """Stands for Ganeti's unit of gnt-group assign-nodes."""
+
+    def __init__(self, ganeti, name, group):
+        self.cfg = ganeti.config
+        self.group_uuid = f"uuid-of-{group}"
+        uuid = ganeti.config.find(name).uuid
+        self.op = types.SimpleNamespace(node_uuids=[uuid])
+
+    def check(self):
+        nodes.check_assignment(lambda: None, self, (), {})
+
+
+@pytest.fixture
+def groups(made):
+    made.config.add_group("other", [make_node("node7")])
+    return made
+
+
+def test_an_online_node_does_not_enter_the_storages_group(groups):
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        Assignment(groups, "node7", "default").check()
+    text = caught.value.args[0]
+    assert "'gnt-node modify --offline=yes node7'" in text
+    assert "'gnt-node add --readd node7'" in text
+    groups.set_offline("node7")
+    Assignment(groups, "node7", "default").check()
+
+
+def test_daemons_do_not_leave_their_group(groups):
+    groups.set_offline("node3")
+    with pytest.raises(ganeti_errors.OpPrereqError, match="is part of the storage"):
+        Assignment(groups, "node3", "other").check()
+    groups.config.find("node3").RemoveTag("ceph:storage:ready")
+    Assignment(groups, "node3", "other").check()
+
+
+def test_an_assignment_that_changes_nothing_is_let_be(groups):
+    Assignment(groups, "node3", "default").check()
+
+
+def test_a_cluster_with_storage_is_not_destroyed(made):
+    unit = types.SimpleNamespace(cfg=made.config)
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        nodes.check_destruction(lambda: None, unit, (), {})
+    assert made.nodes.cluster.fsid in caught.value.args[0]
+
+
+@pytest.mark.parametrize("tag", [None, "ceph:storage:marked"])
+def test_one_without_storage_is(ganeti, tag):
+    if tag:
+        ganeti.config.find("default").AddTag(tag)
+    unit = types.SimpleNamespace(cfg=ganeti.config)
+    assert nodes.check_destruction(lambda: "done", unit, (), {}) == "done"

@@ -1,0 +1,195 @@
+"""Repairing: what is missing is done, and only on the nodes that it is about."""
+
+import dataclasses
+
+import fakes
+import pytest
+from fakes import make_node, with_facts
+from ganeti import errors as ganeti_errors
+
+READY = "ceph:storage:ready"
+
+
+@pytest.fixture
+def made(ganeti):
+    """A finished storage cluster, and what it was asked until then forgotten."""
+    ganeti.init()
+    ganeti.rpc.sent.clear()
+    ganeti.nodes.asked.clear()
+    ganeti.config.updates.clear()
+    return ganeti
+
+
+def repair(ganeti, *nodes, **options):
+    return "\n".join(ganeti.run("repair", nodes=",".join(nodes), **options))
+
+
+def refusal(ganeti, *nodes):
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        repair(ganeti, *nodes)
+    assert "ceph_do" not in ganeti.calls()
+    text, code = caught.value.args
+    return text, code
+
+
+def grow(ganeti, name="node4", **facts):
+    """Let Ganeti have one more node in the group."""
+    node = make_node(name, **facts)
+    group = ganeti.config.find("default")
+    members = group.members
+    ganeti.config.add_group("default", [node])
+    ganeti.config.find("default").members = [*members, node.uuid]
+    for tag in group.GetTags():
+        ganeti.config.find("default").AddTag(tag)
+    ganeti.nodes.nodes[node.uuid] = node
+    ganeti.rpc.names[node.uuid] = name
+    return node
+
+
+def change(ganeti, name, **facts):
+    uuid = ganeti.config.find(name).uuid
+    ganeti.nodes.nodes[uuid] = with_facts(ganeti.nodes.nodes[uuid], **facts)
+
+
+def test_a_complete_cluster_needs_nothing(made):
+    assert "there is nothing to do" in repair(made)
+    assert made.nodes.asked == []
+    assert repair(made, dry_run=True) == "there is nothing to do"
+
+
+@pytest.mark.parametrize("tag", [None, "ceph:storage:marked"])
+def test_without_a_storage_cluster_there_is_nothing_to_repair(ganeti, tag):
+    if tag:
+        ganeti.config.find("default").AddTag(tag)
+    text, code = refusal(ganeti)
+    assert "there is no storage cluster" in text
+    assert code == ganeti_errors.ECODE_STATE
+
+
+def test_a_stopped_osd_is_started(made):
+    uuid = made.config.find("node2").uuid
+    (osd,) = [one for one in made.nodes.cluster.osds if one.host == "node2"]
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster,
+        osds=tuple(
+            dataclasses.replace(one, up=one.id != osd.id)
+            for one in made.nodes.cluster.osds
+        ),
+    )
+    repair(made)
+    assert ("node2", "osd-start") in made.nodes.asked
+    assert {name for name, _ in made.nodes.asked} == {"node1", "node2"}
+    assert made.nodes.nodes[uuid].facts.disks
+
+
+def test_a_finished_cluster_need_not_be_healthy_in_the_end(made):
+    made.nodes.cluster = dataclasses.replace(made.nodes.cluster, health="HEALTH_WARN")
+    change(made, "node2", has_client=False)
+    repair(made)
+    steps = [step for _, step in made.nodes.asked]
+    assert steps == ["client", "daemons"]
+
+
+def test_one_node_is_made_part_of_it_and_others_are_let_be(made):
+    grow(made)
+    change(made, "node2", has_client=False)
+    said = repair(made, "node4")
+    assert "is ready" in said
+    assert ("node4", "osd") in made.nodes.asked
+    assert ("node2", "client") not in made.nodes.asked
+    assert made.config.tags("node4") == {READY}
+
+
+@pytest.mark.parametrize("trouble", ["silent", "missing disk"])
+def test_what_is_wrong_elsewhere_keeps_no_node_away(made, trouble):
+    grow(made)
+    uuid = made.config.find("node3").uuid
+    if trouble == "silent":
+        made.rpc.answers("ceph_look", silent(made, uuid))
+    else:
+        gone = fakes.make_device(real_path="")
+        change(made, "node3", disks=(gone,))
+    repair(made, "node4")
+    assert ("node4", "osd") in made.nodes.asked
+    made.nodes.asked.clear()
+    text, _ = refusal_after(made)
+    assert "node3" in text
+
+
+def silent(ganeti, uuid):
+    def look(node, sent):
+        if node == uuid:
+            raise OSError("no route")
+        return ganeti.nodes._look(node, sent)
+
+    return look
+
+
+def refusal_after(ganeti):
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        repair(ganeti)
+    assert ganeti.nodes.asked == []
+    return caught.value.args
+
+
+def test_who_was_left_out_is_told(made):
+    grow(made)
+    made.rpc.answers("ceph_look", silent(made, made.config.find("node3").uuid))
+    repair(made, "node4")
+    assert any("node3 is left out: " in line for line in made.feedback)
+
+
+def test_a_silent_node_is_not_repaired(made):
+    made.rpc.answers("ceph_look", silent(made, made.config.find("node3").uuid))
+    text, _ = refusal(made, "node3")
+    assert "node3: " in text
+    assert "no route" in text
+
+
+def test_marked_out_osds_of_a_named_node_come_in_again(made):
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster,
+        osds=tuple(
+            dataclasses.replace(one, inside=one.host != "node2")
+            for one in made.nodes.cluster.osds
+        ),
+    )
+    assert "there is nothing to do" in repair(made)
+    repair(made, "node2")
+    assert all(osd.inside for osd in made.nodes.cluster.osds)
+
+
+def test_a_node_that_there_is_not_is_named(made):
+    text, _ = refusal(made, "node1", "nowhere")
+    assert text == "there is no node nowhere"
+
+
+def test_a_node_of_another_group_is_refused(made):
+    made.config.add_group("other", [make_node("node7")])
+    text, _ = refusal(made, "node7")
+    assert "is not in node group default" in text
+
+
+def test_an_offline_node_is_brought_back_by_ganeti(made):
+    made.set_offline("node3")
+    text, _ = refusal(made, "node3")
+    assert "'gnt-node add --readd node3' brings it back" in text
+
+
+def test_a_half_made_cluster_is_finished_first(made):
+    group = made.config.find("default")
+    (tag,) = group.GetTags()
+    group.RemoveTag(tag)
+    group.AddTag(tag.replace("ready", "initialising"))
+    text, _ = refusal(made, "node2")
+    assert "'gnt-storage init-distributed-storage -s ceph default'" in text
+    assert "is ready" in repair(made)
+
+
+def test_a_failure_says_how_to_go_on(made):
+    grow(made)
+    made.nodes.failing["node4", "osd"] = "no"
+    with pytest.raises(ganeti_errors.OpExecError) as caught:
+        repair(made, "node4")
+    assert "go on from here with 'gnt-storage repair node4'" in str(caught.value)
+    assert made.config.tags("node4") == set()

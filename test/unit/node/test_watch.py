@@ -1,0 +1,116 @@
+"""The watcher: what died is started, what somebody stopped is let be."""
+
+import types
+
+import pytest
+from ganeti import hypervisor, ssconf
+
+from ganeti_ceph import cephconf
+from ganeti_ceph.errors import ExecError
+from ganeti_ceph.node import files, osd_memory, services, watch
+
+OSD, MON = "ceph-osd@3.service", "ceph-mon@node1.service"
+
+
+class Systemd:
+    """Units that failed, and whether they are enabled."""
+
+    def __init__(self, **failed):
+        self.failed = failed
+        self.calls = []
+        self.broken = False
+
+    def __call__(self, argv, *, timeout=60, ok=(0,)):
+        assert argv[0] == "systemctl"
+        if self.broken:
+            raise ExecError("systemctl is not installed")
+        self.calls.append(argv[1:])
+        if argv[1] == "list-units":
+            assert "--state=failed" in argv
+            return "".join(
+                f"{unit} loaded failed failed A daemon\n" for unit in self.failed
+            )
+        if argv[1] == "is-enabled":
+            assert ok == (0, 1)
+            return self.failed[argv[2]] + "\n"
+        return ""
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    path = tmp_path / "ceph.conf"
+    path.write_text(cephconf.HEADER + "[global]\n")
+    monkeypatch.setattr(files, "CONF", path)
+    monkeypatch.setattr(watch, "_set_memory", lambda: None)
+    return path
+
+
+def watched(monkeypatch, systemd):
+    """Run the watcher; return what it did about units."""
+    monkeypatch.setattr(watch, "run", systemd)
+    result = watch.mend(lambda: "Ganeti's own", None, (), {})
+    assert result == "Ganeti's own"
+    return [call for call in systemd.calls if call[0] in ("start", "reset-failed")]
+
+
+def test_daemons_that_died_are_started(conf, monkeypatch):
+    systemd = Systemd(**{OSD: "enabled", MON: "enabled"})
+    assert watched(monkeypatch, systemd) == [
+        ["reset-failed", OSD],
+        ["start", "--no-block", OSD],
+        ["reset-failed", MON],
+        ["start", "--no-block", MON],
+    ]
+
+
+def test_a_disabled_one_is_let_be(conf, monkeypatch):
+    systemd = Systemd(**{OSD: "disabled", MON: "enabled"})
+    assert watched(monkeypatch, systemd) == [
+        ["reset-failed", MON],
+        ["start", "--no-block", MON],
+    ]
+
+
+def test_where_all_is_well_nothing_is_done(conf, monkeypatch):
+    assert watched(monkeypatch, Systemd()) == []
+
+
+@pytest.mark.parametrize("text", [None, "[global]\nfsid = x\n"])
+def test_a_ceph_that_is_not_ours_is_let_be(conf, monkeypatch, text):
+    conf.unlink()
+    if text:
+        conf.write_text(text)
+    systemd = Systemd(**{OSD: "enabled"})
+    watched(monkeypatch, systemd)
+    assert systemd.calls == []
+
+
+def test_a_failure_of_ours_is_not_the_watchers(conf, monkeypatch, caplog):
+    systemd = Systemd(**{OSD: "enabled"})
+    systemd.broken = True
+    watched(monkeypatch, systemd)
+    assert "systemctl is not installed" in caplog.text
+
+
+def test_the_patterns_are_of_all_kinds_of_daemons():
+    systemd = Systemd()
+    services.start_failed(systemd)
+    (call,) = systemd.calls
+    assert {f"ceph-{kind}@*.service" for kind in ("mon", "mgr", "osd")} <= set(call)
+
+
+def test_the_osds_learn_what_instances_leave_them(conf, monkeypatch):
+    told = []
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        ssconf.SimpleStore, "GetClusterTags", lambda _: ["ceph:osd-memory:3G", "web"]
+    )
+    kvm = types.SimpleNamespace(
+        GetAllInstancesInfo=lambda: [("a", 1, 512, 1, 0, 0), ("b", 2, 1024, 1, 0, 0)]
+    )
+    monkeypatch.setattr(hypervisor, "GetHypervisor", lambda _: kvm)
+    monkeypatch.setattr(
+        osd_memory, "apply", lambda *words: told.append(words) or ["osd.0"]
+    )
+    watch._set_memory()
+    assert told == [(3 * 2**30, 1536 * 2**20)]

@@ -1,0 +1,387 @@
+"""What is wrong is said once, with the node that it is of and what mends it."""
+
+import dataclasses
+
+import pytest
+from fakes import FSID, make_device, make_node, make_nodes, osd_dir, with_facts
+from outcome import changed, finished
+
+from ganeti_ceph import diagnose
+from ganeti_ceph.diagnose import Finding, Member
+from ganeti_ceph.facts import Osd
+from ganeti_ceph.params import StorageParameters
+
+PARAMS = StorageParameters(disks=("/dev/sdb",))
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Three nodes of a finished storage cluster, and it: mon, mgr and OSD on each."""
+    return finished(make_nodes(3), dataclasses.replace(PARAMS, mgr_count=3))
+
+
+def member(name, **changes):
+    values = {"offline": False, "drained": False, "ready": True, **changes}
+    return Member(name, name.partition(".")[0], **values)
+
+
+def members(**changes):
+    """Return node1 to node3 as Ganeti has them; what differs is given by name."""
+    names = ("node1", "node2", "node3")
+    return [member(name, **changes.get(name, {})) for name in names]
+
+
+def found(made, known=None, silent=(), params=PARAMS, **changes):
+    """Return the findings; ``changes`` are of what the storage cluster says."""
+    nodes, cluster = made
+    known = members() if known is None else known
+    away = {one.name for one in known if one.offline} | set(silent)
+    return diagnose.findings(
+        known,
+        [node for node in nodes if node.name not in away],
+        dict.fromkeys(silent, "no route to host"),
+        params,
+        FSID,
+        dataclasses.replace(cluster, **changes),
+    )
+
+
+def down(made, *hosts, **changes):
+    """Return a storage cluster of which all daemons of some hosts are down."""
+    nodes, cluster = made
+    for host in hosts:
+        cluster = changed(cluster, host, up=False, **changes)
+    quorum = tuple(name for name in cluster.quorum if name not in hosts)
+    return nodes, dataclasses.replace(cluster, quorum=quorum)
+
+
+def test_a_healthy_cluster_has_no_findings(made):
+    assert found(made) == []
+
+
+# Nodes
+
+
+def test_a_node_that_does_not_answer_is_said_with_the_reason(made):
+    assert found(made, silent=["node2"]) == [
+        Finding("node2", "it does not answer: no route to host")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"ready": False}, ["'gnt-storage repair node2' makes it one"]),
+        ({"ready": False, "drained": True}, ["'gnt-storage repair node2'"]),
+        # Nobody expects it of an offline one.
+        ({"ready": False, "offline": True}, []),
+        ({}, []),
+    ],
+)
+def test_a_node_that_is_not_part_of_it_yet_is_said_with_the_command(made, node, words):
+    nodes, cluster = made
+    # It has not got anything yet.
+    cluster = dataclasses.replace(
+        cluster,
+        mons=tuple(mon for mon in cluster.mons if mon.id != "node2"),
+        quorum=("node1", "node3"),
+        mgrs=("node1", "node3"),
+        osds=tuple(osd for osd in cluster.osds if osd.host != "node2"),
+    )
+    if node.get("ready", True):
+        nodes, cluster = made
+    else:
+        nodes = [nodes[0], make_node("node2"), nodes[2]]
+    texts = found((nodes, cluster), members(node2=node))
+    # What the configuration of the others should be is another matter.
+    texts = [one for one in texts if one.node]
+    assert [one.node for one in texts] == ["node2"] * len(words)
+    assert all(word in one.text for word, one in zip(words, texts, strict=True))
+    assert all(one.error for one in texts)
+
+
+def test_nothing_is_to_do_on_a_node_that_is_not_part_of_it_yet(made):
+    nodes, cluster = made
+    four = [*nodes, make_node("node4")]
+    left = Osd(9, "the-uuid-of-another", False, False, True, "node4")
+    cluster = dataclasses.replace(cluster, osds=(*cluster.osds, left))
+    texts = found((four, cluster), [*members(), member("node4", ready=False)])
+    assert [one.node for one in texts] == ["node4"]
+
+
+def test_nodes_that_are_all_not_part_of_it_yet_are_each_said(made):
+    known = [dataclasses.replace(one, ready=False) for one in members()]
+    assert [one.node for one in found(made, known)] == ["node1", "node2", "node3"]
+
+
+# What Ganeti and Ceph think of a node
+
+
+OFFLINE = {"node2": {"offline": True}}
+
+
+def of_node(findings, name="node2"):
+    return [one for one in findings if one.node == name]
+
+
+def without_mon(made):
+    nodes, cluster = made
+    return nodes, dataclasses.replace(
+        cluster,
+        mons=tuple(mon for mon in cluster.mons if mon.id != "node2"),
+        quorum=("node1", "node3"),
+    )
+
+
+def test_an_offline_node_with_a_running_osd_is_a_contradiction(made):
+    (one,) = of_node(found(without_mon(made), members(**OFFLINE)))
+    assert "it is offline, and osd.1 of it runs" in one.text
+    assert "'gnt-node add --readd node2'" in one.text
+    assert one.error
+
+
+def test_an_offline_node_with_a_mon_in_the_map_is_one_whether_it_answers_or_not(made):
+    for cluster in (changed(made[1], "node2", up=False), down(made, "node2")[1]):
+        (one,) = of_node(found((made[0], cluster), members(**OFFLINE)))
+        assert "mon.node2 still counts for the quorum" in one.text
+        assert "'gnt-node modify --offline=yes node2'" in one.text
+        assert one.error
+
+
+def test_an_offline_node_that_ceph_can_do_without_is_none(made):
+    nodes, cluster = without_mon(made)
+    for inside in (True, False):
+        gone = changed(cluster, "node2", up=False, inside=inside)
+        assert of_node(found((nodes, gone), members(**OFFLINE))) == []
+
+
+@pytest.mark.parametrize(("inside", "count"), [(True, 1), (False, 0)])
+def test_a_drained_node_whose_osds_take_data_is_said(made, inside, count):
+    nodes, cluster = made
+    cluster = changed(cluster, "node2", inside=inside)
+    texts = found((nodes, cluster), members(node2={"drained": True}))
+    assert len(texts) == count
+    for one in texts:
+        assert "it is drained, and osd.1 still takes data" in one.text
+        assert "'gnt-node modify --drained=yes node2'" in one.text
+        assert (one.node, one.error) == ("node2", False)
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ({}, True),
+        ({"drained": True}, False),
+        ({"offline": True}, False),
+        ({"ready": False}, False),
+    ],
+)
+def test_osds_that_are_out_are_said_where_ganeti_has_no_reason_for_it(made, node, said):
+    nodes, cluster = made
+    cluster = changed(cluster, "node2", inside=False)
+    texts = of_node(found((nodes, cluster), members(node2=node)))
+    texts = [one for one in texts if "marked out" in one.text]
+    assert len(texts) == said
+    for one in texts:
+        assert "osd.1 is marked out and takes no data" in one.text
+        assert "'gnt-storage repair node2' marks it in" in one.text
+        assert not one.error
+
+
+def test_an_osd_that_ceph_marked_out_since_it_is_down_is_to_be_started(made):
+    nodes, cluster = made
+    cluster = changed(cluster, "node2", inside=False, up=False)
+    (one,) = found((nodes, cluster))
+    assert "start osd.1" in one.text
+    (_, one) = found((nodes, cluster), silent=["node2"])
+    assert "osd.1 is down; if the node stays away" in one.text
+
+
+def test_osds_of_other_nodes_are_not_said_of_a_node(made):
+    nodes, cluster = made
+    cluster = changed(cluster, "node1", inside=False)
+    assert not of_node(found((nodes, cluster)))
+    assert of_node(found((nodes, cluster)), "node1")
+
+
+# Daemons that are down
+
+
+def test_the_daemons_of_a_silent_node_are_said_to_be_down(made):
+    first, second = found(down(made, "node2"), silent=["node2"])
+    assert "does not answer" in first.text
+    assert "mon.node2, osd.1 is down" in second.text
+    assert "'gnt-node modify --offline=yes node2'" in second.text
+    assert second.node == "node2"
+
+
+def test_what_runs_on_a_silent_node_is_not_said_to_be_down(made):
+    nodes, cluster = down(made, "node2")
+    (_, one) = found((nodes, cluster), silent=["node2"], quorum=made[1].quorum)
+    assert one.text.startswith("osd.1 is down")
+    (_, one) = found((nodes, cluster), silent=["node2"], osds=made[1].osds)
+    assert one.text.startswith("mon.node2 is down")
+
+
+def test_what_is_down_on_a_node_that_answers_is_to_be_started(made):
+    texts = found(down(made, "node2"), checks=("OSD_DOWN: 1 osds down",))
+    assert [one.text for one in texts if "start osd.1" in one.text]
+    assert [one.text for one in texts if "start mon.node2" in one.text]
+    for one in texts:
+        assert "'gnt-storage repair'" in one.text
+        assert one.text.startswith("node2: to do: ")
+
+
+def test_an_osd_that_is_down_and_on_no_device_any_more_is_said(made):
+    nodes, cluster = made
+    nodes = [nodes[0], with_facts(nodes[1], disks=()), nodes[2]]
+    cluster = changed(cluster, "node2", up=False)
+    (one,) = found((nodes, cluster), checks=("OSD_DOWN: 1 osds down",))
+    assert one.node == "node2"
+    assert "osd.1 is down, and no device that ceph:disk names carries it" in one.text
+    assert "'gnt-storage repair node2'" in one.text
+
+
+def test_an_osd_that_is_down_with_its_silent_node_is_not_said_to_lack_a_device(made):
+    nodes, cluster = down(made, "node2")
+    nodes = [nodes[0], with_facts(nodes[1], disks=()), nodes[2]]
+    texts = found((nodes, cluster), silent=["node2"])
+    assert not [one for one in texts if "no device" in one.text]
+
+
+def test_an_osd_that_was_never_finished_or_runs_needs_no_device_of_ours(made):
+    nodes, cluster = made
+    nodes = [nodes[0], with_facts(nodes[1], disks=()), nodes[2]]
+    assert found((nodes, cluster)) == []
+    assert found((nodes, changed(cluster, "node2", up=False, new=True))) == []
+
+
+def test_a_mgr_that_is_missing_is_to_be_made(made):
+    (one,) = found(made, mgrs=("node1",), checks=("MGR_DOWN: no active mgr",))
+    assert "start mgr.node2" in one.text
+
+
+# What the configuration says
+
+
+def test_a_ceph_conf_that_differs_is_said_with_the_command(made):
+    nodes, cluster = made
+    nodes = [*nodes[:2], with_facts(nodes[2], conf=nodes[2].facts.conf + "x = y\n")]
+    (one,) = found((nodes, cluster))
+    assert "node3: to do: write /etc/ceph/ceph.conf" in one.text
+    assert "'gnt-storage repair'" in one.text
+    assert (one.node, one.error) == (None, True)
+
+
+def test_waiting_is_nothing_that_somebody_must_do(made):
+    nodes, cluster = made
+    nodes = [with_facts(nodes[0], has_client=False), *nodes[1:]]
+    texts = found((nodes, cluster), health="HEALTH_WARN")
+    assert len(texts) == 1
+    assert "get the key of client.ganeti" in texts[0].text
+
+
+def test_what_a_repair_would_refuse_is_said_instead_of_what_it_would_do(made):
+    nodes, cluster = made
+    nodes = [with_facts(nodes[0], packages=(), has_client=False), *nodes[1:]]
+    (one,) = found((nodes, cluster))
+    assert "node1: Ceph's packages are missing" in one.text
+
+
+def test_what_the_planner_finds_impossible_is_said(made):
+    nodes, cluster = made
+    osds = tuple(osd for osd in cluster.osds if osd.host != "node1")
+    (one,) = found((nodes, cluster), osds=osds)
+    assert "node1: /dev/sdb carries osd.0, which was removed" in one.text
+
+
+def test_a_new_disk_is_said_to_wait(made):
+    nodes, cluster = made
+    disks = (*nodes[0].facts.disks, make_device("/dev/sdc"))
+    nodes = [with_facts(nodes[0], disks=disks), *nodes[1:]]
+    (one,) = found((nodes, cluster))
+    assert "node1: to do: /dev/disk/by-id/sdc (20.0 GiB): make and start" in one.text
+
+
+def test_an_osd_of_another_cluster_is_said(made):
+    nodes, cluster = made
+    stray = osd_dir(9, "0f0f0f0f-1111-4222-8333-444444444444")
+    osds = (*nodes[0].facts.osds, stray)
+    (one,) = found(([with_facts(nodes[0], osds=osds), *nodes[1:]], cluster))
+    assert "osd.9" in one.text
+
+
+def test_keys_that_others_may_read_are_said_by_node_and_file(made):
+    nodes, cluster = made
+    loose = ("/etc/ceph/a.keyring", "/var/lib/ceph/b.keyring")
+    nodes = [nodes[0], with_facts(nodes[1], loose_keys=loose), nodes[2]]
+    texts = found((nodes, cluster))
+    assert [one.node for one in texts] == ["node2", "node2"]
+    for path, one in zip(loose, texts, strict=True):
+        assert path in one.text
+        assert "chmod 600" in one.text
+
+
+# Ceph's health checks
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "error"),
+    [
+        (
+            "OSD_NEARFULL: 1 nearfull osd(s)",
+            "1 nearfull osd(s) (OSD_NEARFULL); add disks or nodes, or remove data",
+            False,
+        ),
+        (
+            "OSD_FULL: 1 full osd(s)",
+            "1 full osd(s) (OSD_FULL); add disks or nodes, or remove data: writes have"
+            " stopped",
+            True,
+        ),
+        (
+            "PG_AVAILABILITY: Reduced data availability: 3 pgs inactive",
+            "Reduced data availability: 3 pgs inactive (PG_AVAILABILITY)",
+            True,
+        ),
+        (
+            "POOL_APP_NOT_ENABLED: 1 pool(s) do not have an application enabled",
+            "1 pool(s) do not have an application enabled (POOL_APP_NOT_ENABLED)",
+            False,
+        ),
+    ],
+)
+def test_a_check_is_said_in_cephs_words_and_with_a_remedy_where_there_is_one(
+    made, check, text, error
+):
+    assert found(made, checks=(check,)) == [Finding(None, text, error)]
+
+
+@pytest.mark.parametrize("name", sorted(diagnose._ERRORS | set(diagnose._REMEDIES)))
+def test_no_check_is_an_error_or_has_a_remedy_and_is_left_out(made, name):
+    (one,) = found(made, checks=(f"{name}: something",))
+    assert one.text.startswith(f"something ({name})")
+    assert one.error == (name in diagnose._ERRORS)
+
+
+@pytest.mark.parametrize("name", ["MGR_DOWN", "MON_DOWN", "OSD_DOWN", "OSD_HOST_DOWN"])
+def test_checks_that_are_said_otherwise_are_not_repeated(made, name):
+    texts = found(down(made, "node2"), silent=["node2"], checks=(f"{name}: 1 is down",))
+    assert [one.node for one in texts] == ["node2", "node2"]
+
+
+def test_nodes_come_first_and_checks_last(made):
+    nodes, cluster = made
+    nodes = [
+        with_facts(nodes[0], conf="", loose_keys=("/etc/ceph/a.keyring",)),
+        *nodes[1:],
+    ]
+    texts = found(
+        (nodes, changed(cluster, "node1", inside=False)),
+        members(),
+        silent=["node3"],
+        checks=("OSD_NEARFULL: 1 nearfull osd(s)",),
+    )
+    assert [one.node for one in texts[:2]] == ["node3", "node1"]
+    assert texts[-2].text.startswith("/etc/ceph/a.keyring")
+    assert "OSD_NEARFULL" in texts[-1].text

@@ -1,0 +1,471 @@
+"""Leaving: what is refused, in what order the rest is done, and that Ceph survives."""
+
+import dataclasses
+import functools
+
+import pytest
+from fakes import FSID, make_cluster, make_node, make_nodes
+from hypothesis import given
+from hypothesis import strategies as st
+from outcome import KEYS, carry_out, changed, finished
+
+from ganeti_ceph import leave, plan
+from ganeti_ceph.cephconf import Mon
+from ganeti_ceph.facts import Osd, Pool
+from ganeti_ceph.params import FailureDomain, StorageParameters
+from ganeti_ceph.plan import Stage
+from ganeti_ceph.steps import (
+    ForgetHost,
+    HandOver,
+    MakeMgr,
+    MarkOsds,
+    RemoveMon,
+    StopDaemons,
+)
+
+PARAMS = StorageParameters(disks=("/dev/sdb",))
+STOP = StopDaemons(("node1",), ("node1",), (0,))
+
+
+def cluster_of(mons=3, silent=(), **changes):
+    """Return a cluster with so many mons, node1 and on, of which some are silent."""
+    names = [f"node{number}" for number in range(1, mons + 1)]
+    return make_cluster(
+        mons=tuple(Mon(name, f"192.0.2.{name[4:]}") for name in names),
+        quorum=tuple(name for name in names if name not in silent),
+        **changes,
+    )
+
+
+def osd(number, host="node1", **changes):
+    values = {"up": True, "new": False, "inside": True, "host": host, **changes}
+    return Osd(number, f"uuid-of-{number}", **values)
+
+
+def pool(size, name="rbd"):
+    return Pool(name, size, 1, 128, ("rbd",))
+
+
+# What a host has
+
+
+def test_osds_are_those_of_the_host_alone():
+    osds = (osd(0), osd(1, "node2"), osd(2, None), osd(3))
+    cluster = make_cluster(osds=osds)
+    assert leave.osds_of(cluster, "node1") == [osds[0], osds[3]]
+    assert leave.osds_of(cluster, "node3") == []
+
+
+def test_without_a_host_the_others_keep_their_mons_and_mgrs():
+    before = cluster_of(3, silent=("node3",), mgrs=("node2", "node1"), osds=(osd(0),))
+    rest = leave.without(before, "node2")
+    assert [mon.id for mon in rest.mons] == ["node1", "node3"]
+    assert (rest.quorum, rest.mgrs) == (("node1",), ("node1",))
+    assert rest.osds == before.osds
+
+
+# Offline: what Ceph loses
+
+
+@pytest.mark.parametrize(
+    ("mgrs", "others", "refused"),
+    [
+        ((), 0, False),
+        (("node1",), 0, True),
+        # There it is made anew before.
+        (("node1",), 1, False),
+        (("node2",), 0, False),
+        (("node1", "node2"), 0, False),
+        (("node2", "node1"), 0, False),
+    ],
+)
+def test_the_last_mgr_is_not_stopped_unasked(mgrs, others, refused):
+    found = leave.offline_refusals(make_cluster(mgrs=mgrs), "node1", None, others)
+    assert ["the only mgr" in one for one in found] == [True] * refused
+
+
+def test_what_ceph_has_against_it_is_said():
+    cluster = make_cluster(mgrs=("node1", "node2"))
+    assert leave.offline_refusals(cluster, "node1", None, 0) == []
+    (found,) = leave.offline_refusals(cluster, "node1", "3 PGs would be offline", 0)
+    assert "out of reach: 3 PGs would be offline" in found
+
+
+def test_everything_that_would_be_lost_is_said_at_once():
+    cluster = make_cluster(mgrs=("node1",))
+    assert len(leave.offline_refusals(cluster, "node1", "3 PGs", 0)) == 2
+
+
+# Offline: the quorum
+
+
+@pytest.mark.parametrize(
+    ("mons", "silent", "host", "missing"),
+    [
+        (2, (), "node1", None),
+        (3, (), "node1", None),
+        (3, ("node3",), "node1", "node3"),
+        (3, ("node3",), "node3", None),
+        (4, ("node4",), "node1", None),
+        (5, (), "node1", None),
+        (5, ("node5",), "node1", None),
+        (5, ("node4", "node5"), "node1", "node4, node5"),
+        (5, ("node4", "node5"), "node4", None),
+    ],
+)
+def test_more_than_half_of_the_other_mons_answer(mons, silent, host, missing):
+    found = leave.quorum_refusals(cluster_of(mons, silent), host)
+    assert bool(found) == (missing is not None)
+    if found:
+        assert f"mons {missing} do not answer" in found[0]
+
+
+def test_the_last_mon_stays_until_there_are_more():
+    (found,) = leave.quorum_refusals(cluster_of(1), "node1")
+    assert "the only one: set more ('gnt-cluster modify -S ceph:mon-count=3')" in found
+
+
+@pytest.mark.parametrize(
+    ("mons", "silent"), [(1, ()), (2, ()), (3, ("node3",)), (5, ("node4", "node5"))]
+)
+def test_a_host_without_a_mon_does_not_matter_to_the_quorum(mons, silent):
+    assert leave.quorum_refusals(cluster_of(mons, silent), "node9") == []
+
+
+# Offline: what is done
+
+
+def stages(cluster, node="uuid1", daemons=STOP, before=()):
+    return leave.offline_stages(cluster, "node1", node, "uuid2", daemons, before)
+
+
+def done(made):
+    """Return who does what, in order."""
+    return [
+        (uuid, step) for stage in made for uuid, steps in stage.steps for step in steps
+    ]
+
+
+def test_a_node_that_answers_hands_over_and_then_stops():
+    cluster = cluster_of(3, mgrs=("node1", "node2"), osds=(osd(0), osd(1, "node2")))
+    first = Stage("mons", (("uuid4", (HandOver("another"),)),))
+    made = stages(cluster, before=(first,))
+    assert made[0] == first
+    assert done(made[1:]) == [
+        ("uuid2", HandOver("node1")),
+        ("uuid2", RemoveMon("node1")),
+        ("uuid1", STOP),
+    ]
+
+
+def test_a_node_that_is_dead_loses_its_mon_and_its_data_is_made_anew_elsewhere():
+    osds = (osd(0, up=False), osd(1, "node2"), osd(2, up=False))
+    cluster = cluster_of(3, ("node1",), mgrs=("node1", "node2"), osds=osds)
+    assert done(stages(cluster, node=None, daemons=None)) == [
+        ("uuid2", RemoveMon("node1")),
+        ("uuid2", MarkOsds((0, 2), False)),
+    ]
+
+
+def test_only_osds_that_are_in_are_marked_out():
+    osds = (osd(0, up=False, inside=False), osd(2, up=False))
+    (_, step) = done(stages(cluster_of(3, osds=osds), None, None))[-1]
+    assert step == MarkOsds((2,), False)
+    made = stages(cluster_of(3, osds=osds[:1]), None, None)
+    assert done(made) == [("uuid2", RemoveMon("node1"))]
+
+
+@pytest.mark.parametrize(
+    ("mgrs", "hands_over"),
+    [
+        ((), False),
+        (("node1",), False),
+        (("node1", "node2"), True),
+        (("node2", "node1"), False),
+    ],
+)
+def test_only_the_active_mgr_hands_over_and_only_to_another(mgrs, hands_over):
+    made = done(stages(cluster_of(3, mgrs=mgrs)))
+    assert (("uuid2", HandOver("node1")) in made) == hands_over
+
+
+def test_the_only_mgr_hands_over_to_one_that_is_made_for_it():
+    new = Stage("mgrs and OSDs", (("uuid2", (MakeMgr("node2", KEYS.admin),)),))
+    made = done(stages(cluster_of(3, mgrs=("node1",)), before=(new,)))
+    assert made[1] == ("uuid2", HandOver("node1"))
+
+
+def test_no_mon_is_removed_where_none_is():
+    cluster = make_cluster(mons=(Mon("node2", "192.0.2.2"),), quorum=("node2",))
+    assert done(stages(cluster)) == [("uuid1", STOP)]
+
+
+@pytest.mark.parametrize(
+    ("daemons", "stops"),
+    [
+        (None, False),
+        (StopDaemons((), (), ()), False),
+        (StopDaemons(("node1",), (), ()), True),
+        (StopDaemons((), ("node1",), ()), True),
+        (StopDaemons((), (), (0,)), True),
+    ],
+)
+def test_a_node_without_daemons_has_nothing_to_stop(daemons, stops):
+    cluster = make_cluster(mons=(), quorum=())
+    assert done(stages(cluster, daemons=daemons)) == [("uuid1", daemons)] * stops
+
+
+# Drained
+
+
+def places(**racks):
+    return {host: {"rack": rack} for host, rack in racks.items()}
+
+
+def drain(osds, size, domain=FailureDomain.HOST, where=None):
+    cluster = make_cluster(osds=osds, pools=(pool(size),))
+    params = dataclasses.replace(PARAMS, failure_domain=domain)
+    return leave.drain_refusals(cluster, "node1", params, where or {})
+
+
+HOSTS = (osd(0), osd(1, "node2"), osd(2, "node2"), osd(3, "node3"))
+RACKS = places(node2="r1", node3="r2")
+
+
+@pytest.mark.parametrize(
+    ("domain", "enough"),
+    [(FailureDomain.OSD, 3), (FailureDomain.HOST, 2), (FailureDomain.RACK, 2)],
+)
+def test_as_many_failure_domains_as_copies_are_left(domain, enough):
+    assert drain(HOSTS, enough, domain, RACKS) == []
+    (found,) = drain(HOSTS, enough + 1, domain, RACKS)
+    assert f"pool rbd keeps {enough + 1} copies" in found
+    assert f"only {enough} failure domains ({domain.value})" in found
+
+
+def test_hosts_in_the_same_rack_are_one_failure_domain():
+    same = places(node2="r1", node3="r1")
+    assert drain(HOSTS, 1, FailureDomain.RACK, same) == []
+    (found,) = drain(HOSTS, 2, FailureDomain.RACK, same)
+    assert "only 1 failure domains" in found
+
+
+@pytest.mark.parametrize("where", [places(node2="r1"), {**RACKS, "node3": {}}])
+def test_a_host_whose_rack_is_not_known_is_no_failure_domain(where):
+    assert drain(HOSTS, 1, FailureDomain.RACK, where) == []
+    assert len(drain(HOSTS, 2, FailureDomain.RACK, where)) == 1
+
+
+@pytest.mark.parametrize("lacks", [{"up": False}, {"inside": False}, {"host": None}])
+@pytest.mark.parametrize(("domain", "left"), [("osd", 2), ("host", 1), ("rack", 1)])
+def test_osds_that_take_no_data_do_not_count(lacks, domain, left):
+    osds = (*HOSTS[:3], dataclasses.replace(HOSTS[3], **lacks))
+    assert drain(osds, left, FailureDomain(domain), RACKS) == []
+    assert len(drain(osds, left + 1, FailureDomain(domain), RACKS)) == 1
+
+
+def test_each_pool_that_would_lack_a_copy_is_named():
+    pools = (pool(2, "small"), pool(3, "big"), pool(4, "bigger"))
+    cluster = make_cluster(osds=HOSTS, pools=pools)
+    found = leave.drain_refusals(cluster, "node1", PARAMS, {})
+    assert [one.split()[1] for one in found] == ["big", "bigger"]
+
+
+def test_without_a_pool_any_node_may_be_drained():
+    assert leave.drain_refusals(make_cluster(osds=HOSTS), "node1", PARAMS, {}) == []
+
+
+OSDS = (
+    osd(0),
+    osd(1, inside=False),
+    osd(2, up=False),
+    osd(3, "node2"),
+    osd(4, "node2", inside=False),
+    osd(5, new=True),
+    osd(6, new=True, inside=False),
+)
+
+
+@pytest.mark.parametrize(
+    ("drained", "title", "step"),
+    [
+        (True, "OSDs out", MarkOsds((0, 2), False)),
+        (False, "OSDs in", MarkOsds((1,), True)),
+    ],
+)
+def test_the_osds_of_the_host_are_marked_that_are_not_so_yet(drained, title, step):
+    (stage,) = leave.drain_stages(make_cluster(osds=OSDS), "node1", "uuid2", drained)
+    assert stage == Stage(title, (("uuid2", (step,)),))
+
+
+@pytest.mark.parametrize("drained", [True, False])
+def test_a_drain_and_its_end_come_to_the_same_when_they_are_repeated(drained):
+    cluster = make_cluster(osds=OSDS)
+    nodes = [make_node("node2")]
+    (acting,) = (node.uuid for node in nodes)
+    made = leave.drain_stages(cluster, "node1", acting, drained)
+    _, cluster = carry_out(made, nodes, cluster)
+    assert leave.drain_stages(cluster, "node1", acting, drained) == ()
+
+
+def test_a_drain_that_is_taken_back_leaves_all_as_it_was():
+    nodes, cluster = finished(make_nodes(3), PARAMS)
+    acting = nodes[1].uuid
+    before = cluster
+    for drained in (True, False):
+        made = leave.drain_stages(cluster, "node1", acting, drained)
+        nodes, cluster = carry_out(made, nodes, cluster)
+        assert {osd.id for osd in cluster.osds if osd.inside} == (
+            {osd.id for osd in cluster.osds if osd.host != "node1" or not drained}
+        )
+    assert cluster == before
+
+
+# Removed
+
+
+@pytest.mark.parametrize(
+    ("offline", "up", "objection", "words"),
+    [
+        (True, False, None, []),
+        (False, False, None, ["mark it offline first"]),
+        (True, True, None, ["osd.0, osd.1 still run"]),
+        (True, False, "PGs are degraded", ["nowhere else: PGs are degraded"]),
+        # What runs is said, and whether it could be destroyed comes after that.
+        (True, True, "PGs are degraded", ["osd.0, osd.1 still run"]),
+        (False, True, None, ["mark it offline first", "osd.0, osd.1 still run"]),
+        (False, False, "PGs", ["mark it offline first", "nowhere else: PGs"]),
+    ],
+)
+def test_a_node_is_removed_when_it_is_offline_and_holds_nothing_alone(
+    offline, up, objection, words
+):
+    osds = (osd(0, up=up), osd(1, up=up), osd(2, "node2"))
+    cluster = make_cluster(osds=osds)
+    found = leave.remove_refusals(cluster, "node1", offline, objection)
+    assert [word in one for word, one in zip(words, found, strict=True)] == (
+        [True] * len(words)
+    )
+    assert not any("osd.2" in one for one in found)
+
+
+def test_only_the_osds_that_run_are_said_to_run():
+    cluster = make_cluster(osds=(osd(0, up=False), osd(1)))
+    (found,) = leave.remove_refusals(cluster, "node1", True, None)
+    assert found == "osd.1 still run"
+
+
+def test_the_storage_cluster_forgets_all_of_a_node_and_nothing_of_others():
+    cluster = cluster_of(3, osds=(osd(0), osd(1, "node2"), osd(2)))
+    assert done(leave.remove_stages(cluster, "node1", "uuid2")) == [
+        ("uuid2", RemoveMon("node1")),
+        ("uuid2", ForgetHost("node1", (0, 2))),
+    ]
+
+
+def test_a_node_without_a_mon_and_osds_leaves_its_name_behind_and_that_goes():
+    made = leave.remove_stages(cluster_of(3), "node9", "uuid2")
+    assert done(made) == [("uuid2", ForgetHost("node9", ()))]
+
+
+# Whatever goes: the quorum stays
+
+
+def take_offline(node, others, cluster, dead, params):
+    """Take a node offline as its job does; return what is then, None if refused."""
+    if leave.quorum_refusals(cluster, node.host):
+        return None
+    able = [one.uuid for one in others if one.facts.has_keys]
+    if not able:
+        return None
+    rest = leave.without(cluster, node.host)
+    before = plan.plan(others, params, FSID, KEYS, False, rest, frozenset(), True)
+    facts = node.facts
+    daemons = StopDaemons(facts.mons, facts.mgrs, tuple(one.id for one in facts.osds))
+    made = leave.offline_stages(
+        cluster,
+        node.host,
+        None if dead else node.uuid,
+        able[0],
+        None if dead else daemons,
+        before.stages,
+    )
+    return carry_out(made, [*others, node], cluster, after=survives)
+
+
+def survives(cluster, step):
+    assert cluster.mons, f"no mon after {step}"
+    assert 2 * len(cluster.quorum) > len(cluster.mons), f"no quorum after {step}"
+
+
+def without_power(cluster, host):
+    """Return what a cluster is when a host has died."""
+    quorum = tuple(name for name in cluster.quorum if name != host)
+    mgrs = tuple(name for name in cluster.mgrs if name != host)
+    rest = dataclasses.replace(cluster, quorum=quorum, mgrs=mgrs)
+    return changed(rest, host, up=False)
+
+
+@functools.cache
+def made_of(count, mon_count):
+    """Return the nodes of a storage cluster, it, and its parameters."""
+    params = dataclasses.replace(PARAMS, mon_count=mon_count, pool_size=1)
+    return (*finished(make_nodes(count), params), params)
+
+
+@st.composite
+def losses(draw):
+    """Draw a storage cluster, and what happens: nodes die, and are taken offline."""
+    count = draw(st.integers(1, 7))
+    hosts = st.sampled_from([f"node{number}" for number in range(1, count + 1)])
+    events = draw(
+        st.lists(
+            st.tuples(st.sampled_from(["dies", "offline"]), hosts),
+            max_size=2 * count,
+            unique=True,
+        )
+    )
+    return made_of(count, draw(st.sampled_from([1, 3, 5]))), events
+
+
+@given(losses())
+def test_whatever_nodes_go_offline_a_quorum_is_left(drawn):
+    (nodes, cluster, params), events = drawn
+    online = {node.host: node for node in nodes}
+    dead = set()
+    for what, host in events:
+        if what == "dies":
+            less = without_power(cluster, host)
+            # Else nobody would answer, and all that follows be refused.
+            if 2 * len(less.quorum) > len(less.mons):
+                cluster = less
+                dead.add(host)
+            continue
+        others = [node for name, node in online.items() if name not in {*dead, host}]
+        after = take_offline(online[host], others, cluster, host in dead, params)
+        if after is None:
+            continue
+        online |= {node.host: node for node in after[0]}
+        del online[host]
+        cluster = after[1]
+        assert host not in {mon.id for mon in cluster.mons}
+        assert host not in cluster.mgrs
+        osds = leave.osds_of(cluster, host)
+        assert not any(osd.up for osd in osds)
+        assert not (host in dead and any(osd.inside for osd in osds))
+
+
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_of_nodes_that_all_answer_each_but_the_last_may_go(count):
+    nodes, cluster, params = made_of(count, 3)
+    nodes = {node.host: node for node in nodes}
+    gone = []
+    for host in sorted(nodes):
+        node = nodes.pop(host)
+        after = take_offline(node, list(nodes.values()), cluster, False, params)
+        if after is not None:
+            nodes, cluster = {one.host: one for one in after[0]}, after[1]
+            del nodes[host]
+            gone.append(host)
+    assert gone == [f"node{number}" for number in range(1, count)]
+    assert cluster.quorum == (f"node{count}",)
