@@ -9,6 +9,7 @@ from .deploy import deploy
 from .disk import PARTS, disk
 from .errors import BenchError
 from .lab import Lab
+from .plan import plan
 from .start import start
 
 DESCRIPTION = """\
@@ -26,6 +27,12 @@ def run_disk(args: argparse.Namespace) -> None:
     """Compare disks with librbd's own speed and with stock Ganeti's programs."""
     with _lab(args, ("node1", "node2", "node3")) as lab:
         disk(lab, args.runs, args.only)
+
+
+def run_plan(args: argparse.Namespace) -> None:
+    """Time planning for many nodes, and calls to them."""
+    with _lab(args, ("node1",)) as lab:
+        plan(lab, args.runs)
 
 
 def run_start(args: argparse.Namespace) -> None:
@@ -48,7 +55,12 @@ def _lab(args: argparse.Namespace, nodes: tuple[str, ...]) -> Iterator[Lab]:
             lab.down()
 
 
-COMMANDS = {"deploy": run_deploy, "disk": run_disk, "start": run_start}
+COMMANDS = {
+    "deploy": run_deploy,
+    "disk": run_disk,
+    "plan": run_plan,
+    "start": run_start,
+}
 
 
 def positive(text: str) -> int:

@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from benchkit import cli, deploy, start
+from benchkit import cli, deploy, plan, start
 from benchkit.deploy import COPIES, PG_NUM, faults, report
 from benchkit.errors import BenchError
 from benchkit.figures import Summary, summary
@@ -175,6 +175,22 @@ def test_a_command_that_failed_is_named_with_its_last_lines():
     assert lines[0] == "it: exit code 3"
     assert lines[-1] == "  the reason"
     assert len(lines) < 20
+
+
+def test_planning_is_compared_node_by_node():
+    taken = {
+        "plan": {
+            "3": {"new": 0.01, "complete": 0.02},
+            "30": {"new": 0.1, "complete": 0.4},
+            "150": {"new": 0.5, "complete": 0.9},
+        },
+        "calls": {"3": 1.1, "100": 1.9},
+    }
+    few, middle, many, calls = plan.report(taken).splitlines()
+    assert few.endswith("to 3 nodes: 1.00, 1.00")
+    assert middle.endswith("to 3 nodes: 1.00, 2.00")
+    assert many.endswith("(aim: 1 s; longest 0.900 s)")
+    assert calls.endswith("1.10 s for 3, 1.90 s for 100 (aim: 3.10 s)")
 
 
 def test_a_line_without_an_end_is_cut():
