@@ -83,6 +83,11 @@ def render(conf: ClusterConf, place: tuple[tuple[str, str], ...], host: str) -> 
     return HEADER + "\n".join(lines) + "\n"
 
 
+def is_ours(text: str | None) -> bool:
+    """Tell whether the text of a ceph.conf is one that we wrote; None is no file."""
+    return text is not None and text.startswith(HEADER)
+
+
 def read_fsid(text: str) -> str | None:
     """Return the fsid that a ceph.conf names, None where it names none."""
     return _globals(text).get("fsid")

@@ -212,7 +212,8 @@ def _drift(
     keys = Keys(none, none)
     try:
         made = plan.plan(nodes, params, fsid, keys, False, cluster, ready=True)
-    except PrereqError as err:
+    except (PrereqError, ValueError) as err:
+        # A step refuses what a tag or parameter names.
         yield str(err)
         return
     names = {node.uuid: node.name for node in nodes}

@@ -11,6 +11,7 @@ from ganeti_ceph.facts import ClusterFacts, Osd
 from ganeti_ceph.params import FailureDomain, StorageParameters
 from ganeti_ceph.plan import Stage
 from ganeti_ceph.steps import (
+    AskStop,
     ForgetHost,
     HandOver,
     MakeMgr,
@@ -38,14 +39,26 @@ def without(cluster: ClusterFacts, host: str) -> ClusterFacts:
 
 
 def offline_refusals(
-    cluster: ClusterFacts, host: str, objection: str | None, others: int
+    cluster: ClusterFacts,
+    host: str,
+    objection: str | None,
+    others: int,
+    silent: Sequence[str] = (),
 ) -> list[str]:
     """Return, a sentence each, what would be lost if a host's daemons stopped.
 
     ``objection`` is what Ceph has against stopping its OSDs, ``others`` how many nodes
-    there are where another mgr could be made.
+    there are where another mgr could be made.  ``silent`` are other nodes that do not
+    answer.
     """
     found = []
+    for name in silent:
+        # For some 20 s Ceph does not notice that a node is dead.
+        if any(osd.up for osd in osds_of(cluster, name.partition(".")[0])):
+            found.append(
+                f"{name} does not answer, and Ceph may not know yet that it is dead; if"
+                " it is, mark that one offline first"
+            )
     if objection:
         found.append(f"data would be out of reach: {objection}")
     if cluster.mgrs and set(cluster.mgrs) == {host} and not others:
@@ -80,14 +93,20 @@ def offline_stages(
     acting: str,
     daemons: StopDaemons | None,
     before: Sequence[Stage],
+    asked: tuple[int, ...] = (),
 ) -> tuple[Stage, ...]:
     """Return what is to do for a host that goes offline.
 
     ``node`` is its UUID, None if it does not answer; ``acting`` that of another node
     with a mon; ``daemons`` stops what it has; ``before`` makes on the other nodes what
-    the host leaves to them.
+    the host leaves to them.  ``asked`` are the OSDs about which Ceph is asked again
+    before they stop, as much may have happened meanwhile.
     """
-    stages = list(before)
+    removal = Stage("mon", ((acting, (RemoveMon(host),)),))
+    has_mon = host in {mon.id for mon in cluster.mons}
+    # One more mon than now, and a dead one: the new one must not be able to take the
+    # quorum with it.
+    stages = [removal, *before] if has_mon and node is None else list(before)
     made = [
         step.id
         for stage in before
@@ -97,14 +116,18 @@ def offline_stages(
     ]
     if node and cluster.mgrs[:1] == (host,) and (made or len(cluster.mgrs) > 1):
         stages.append(Stage("mgr", ((acting, (HandOver(host),)),)))
-    if host in {mon.id for mon in cluster.mons}:
-        stages.append(Stage("mon", ((acting, (RemoveMon(host),)),)))
+    if has_mon and node is not None:
+        stages.append(removal)
     if node is None:
         there = [osd.id for osd in osds_of(cluster, host) if osd.inside]
         if there:
             out: Step = MarkOsds(tuple(there), False)
             stages.append(Stage("OSDs out", ((acting, (out,)),)))
     elif daemons and (daemons.mons or daemons.mgrs or daemons.osds):
+        if asked:
+            again = Stage("nothing needs it", ((acting, (AskStop(asked),)),))
+            # Before anything of it is gone.
+            stages.insert(len(before), again)
         stages.append(Stage("its daemons stop", ((node, (daemons,)),)))
     return tuple(stages)
 

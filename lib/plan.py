@@ -106,7 +106,7 @@ def refusals(
     found: list[str] = []
     found += _alien(newcomers, fsid)
     found += _packages(nodes, newcomers)
-    found += _hostnames(nodes)
+    found += _hostnames(nodes, newcomers)
     found += _networks(nodes, params)
     for node in newcomers:
         found += [f"{node.name}: {reason}" for reason in _devices(node, params, fsid)]
@@ -159,7 +159,15 @@ def _packages(nodes: Sequence[Node], newcomers: Sequence[Node]) -> Iterable[str]
         )
 
 
-def _hostnames(nodes: Sequence[Node]) -> Iterable[str]:
+def _hostnames(nodes: Sequence[Node], newcomers: Sequence[Node]) -> Iterable[str]:
+    for node in newcomers:
+        # Of one that does not answer nothing but Ganeti's name is known.
+        if node.host != node.name.partition(".")[0]:
+            yield (
+                f"{node.name}: its host name is {node.host}, by which Ceph would know"
+                " it; give it the name that Ganeti has ('hostnamectl set-hostname"
+                f" {node.name.partition('.')[0]}')"
+            )
     for host, count in Counter(node.host for node in nodes).items():
         if count > 1:
             names = ", ".join(node.name for node in nodes if node.host == host)
@@ -407,7 +415,8 @@ def make_conf(
         cluster_network=(
             ", ".join(sorted(cluster)) if cluster and cluster != public else None
         ),
-        options=params.conf,
+        # What it starts with; on an idle node it is told of more.
+        options=(*params.conf, ("osd_memory_target", str(params.sure_osd_memory))),
     )
 
 
@@ -440,16 +449,26 @@ def plan(
     newcomers = [node for node in nodes if joining is None or node.uuid in joining]
     mons = choose_mons(nodes, params, cluster)
     conf = make_conf(nodes, params, fsid, mons)
+    known = {mon.id for mon in cluster.mons} if cluster else set()
+    # Those whose mons it is about, too: newcomers, and where one was never before.
+    concerned = {node.host for node in newcomers}
+    concerned |= {node.host for node in nodes if node.host not in known}
     stages = [
         _stage(
             "configuration", nodes, lambda node: _configure(node, conf, keys, new_keys)
         ),
-        _stage("mons", nodes, lambda node: _mon(node, conf, keys, cluster)),
+        _stage(
+            "mons",
+            nodes,
+            lambda node: (
+                _mon(node, conf, keys, cluster) if node.host in concerned else ()
+            ),
+        ),
     ]
     acting = next(
         (node for node in nodes if node.host in {mon.id for mon in mons}), nodes[0]
     )
-    settle = _settle(nodes, params, mons, cluster)
+    settle = _settle(concerned, params, mons, cluster)
     if settle:
         stages.append(Stage("quorum", ((acting.uuid, (settle,)),)))
     managers = _choose_mgrs(nodes, params, cluster)
@@ -490,9 +509,9 @@ def plan(
     )
     stages = [stage for stage in stages if stage.steps]
     if ready:
-        if stages:
-            hosts = tuple((one.host, len(one.facts.disks)) for one in newcomers)
-            ids = tuple(mon.id for mon in mons if mon.id in {n.host for n in nodes})
+        hosts = tuple((one.host, len(one.facts.disks)) for one in newcomers)
+        ids = tuple(mon.id for mon in mons if mon.id in concerned)
+        if stages and (hosts or ids):
             wait = AwaitDaemons(ids, hosts, HEALTH_TIMEOUT)
             stages.append(Stage("daemons", ((acting.uuid, (wait,)),)))
     elif stages or cluster is None or cluster.health != "HEALTH_OK":
@@ -533,12 +552,11 @@ def _mon(
 
 
 def _settle(
-    nodes: Sequence[Node],
+    hosts: Container[str],
     params: StorageParameters,
     mons: tuple[Mon, ...],
     cluster: ClusterFacts | None,
 ) -> Settle | None:
-    hosts = {node.host for node in nodes}
     # A mon on a node that is left out may not come.
     names = tuple(mon.id for mon in mons if mon.id in hosts)
     if cluster is not None and cluster.pools and set(names) <= set(cluster.quorum):
@@ -655,7 +673,8 @@ def _osds(
             blank.append(device)
             continue
         osd = known.get(label.osd_uuid)
-        if osd is not None and osd.up:
+        # One that died with all that could have told is up for Ceph, for a long time.
+        if osd is not None and osd.up and device.busy:
             kept.add(label.osd_uuid)
         elif not label.complete or label.osd_id is None:
             blank.append(device)

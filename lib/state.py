@@ -3,8 +3,9 @@
 On the cluster: the parameters (:mod:`ganeti_ceph.params`).  On a node group:
 ``ceph:storage:marked``, or ``ceph:storage:initialising:FSID`` while its storage
 cluster is being made, or ``ceph:storage:ready:FSID``.  On a node:
-``ceph:storage:ready`` once it is part of the storage cluster, and, set by
-administrators, its place in the CRUSH map, such as ``ceph:rack:R1``.
+``ceph:storage:joining`` while it is made a part of the storage cluster,
+``ceph:storage:ready`` once it is, and, set by administrators, its place in the CRUSH
+map, such as ``ceph:rack:R1``.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from ganeti_ceph.errors import PrereqError
 
 _PREFIX = "ceph:storage:"
 NODE_READY = _PREFIX + "ready"
+NODE_JOINING = _PREFIX + "joining"
 
 #: CRUSH types above the host, from the nearest to the root.
 PLACES = (

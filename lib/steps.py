@@ -317,6 +317,21 @@ class PlaceHost:
 
 
 @dataclasses.dataclass(frozen=True)
+class AskStop:
+    """Ask Ceph once more whether OSDs may stop."""
+
+    name: ClassVar[str] = "ok-to-stop"
+    limit: ClassVar[int] = 60
+    osds: tuple[int, ...]
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return (
+            f"ask again whether all data can be reached without {names_of(self.osds)}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class HandOver:
     """Have another mgr become the active one."""
 
@@ -438,6 +453,7 @@ Step = (
     | MakePool
     | MakeClient
     | MarkOsds
+    | AskStop
     | PlaceHost
     | HandOver
     | RemoveMon
@@ -461,6 +477,7 @@ KINDS: dict[str, type[Step]] = {
         MakePool,
         MakeClient,
         MarkOsds,
+        AskStop,
         PlaceHost,
         HandOver,
         RemoveMon,

@@ -262,7 +262,10 @@ def effect(
     if isinstance(step, steps.MakePool):
         pool = Pool(step.pool, step.size, step.min_size, step.pg_num, ("rbd",))
         return node, dataclasses.replace(cluster, pools=(pool,))
-    assert isinstance(step, steps.Settle | steps.AwaitHealth | steps.AwaitDaemons), step
+    assert isinstance(
+        step,
+        steps.Settle | steps.AwaitHealth | steps.AwaitDaemons | steps.AskStop,
+    ), step
     return node, cluster
 
 

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ganeti import cli, opcodes
+from ganeti import cli, netutils, opcodes
 from ganeti import errors as ganeti_errors
 
 from ganeti_ceph import state
@@ -22,20 +22,24 @@ def extend_commands(commands: dict[str, Any]) -> None:
 def add(stock: Callable[[Any, list[str]], Any], opts: Any, names: list[str]) -> Any:
     """Add the node, then make it part of the storage cluster if its group has one."""
     code = stock(opts, names)
-    if code or not _in_storage(names[0]):
+    if code:
+        return code
+    # As Ganeti knows it, whatever other name was given.
+    name = netutils.GetHostname(name=names[0]).name
+    if not _in_storage(name):
         return code
     op = opcodes.OpRestrictedCommand(
-        nodes=[], use_locking=False, command=command.render("repair", nodes=names[0])
+        nodes=[], use_locking=False, command=command.render("repair", nodes=name)
     )
-    cli.ToStdout("Making %s part of the storage cluster", names[0])
+    cli.ToStdout("Making %s part of the storage cluster", name)
     try:
         result = cli.SubmitOpCode(op, opts=opts)
     except ganeti_errors.OpPrereqError as err:
         cli.ToStderr(
             "%s is added to Ganeti, but not to the storage cluster yet; when this is"
             " mended, 'gnt-storage repair %s' does it:",
-            names[0],
-            names[0],
+            name,
+            name,
         )
         raise err
     for _, text in result:

@@ -8,7 +8,8 @@ from ganeti import cli, errors, utils
 
 from ganeti_ceph import params, wire
 from ganeti_ceph.cli import status as screen
-from ganeti_ceph.cli.submit import submit
+from ganeti_ceph.cli.submit import as_ganeti_error, submit
+from ganeti_ceph.errors import Error
 from ganeti_ceph.facts import TrashedImage
 from ganeti_ceph.jobs.status import Status, look
 from ganeti_ceph.jobs.survey import ByName, find_storage
@@ -75,7 +76,10 @@ def status(opts: Any, args: list[str]) -> int:
     """Show how the storage cluster is, once or until it is interrupted."""
     from ganeti.rpc.node import RunWithRPC
 
-    code: int = RunWithRPC(_status)(opts, args)
+    try:
+        code: int = RunWithRPC(_status)(opts, args)
+    except Error as err:
+        raise as_ganeti_error(err) from None
     return code
 
 

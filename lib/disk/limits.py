@@ -57,8 +57,11 @@ def start(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) ->
     """
     from ganeti.hypervisor import hv_kvm
 
+    from ganeti_ceph.node import watch
+
     hypervisor = instance
     guest, runtime, _ = args
+    watch.make_room(guest)
     command, disks = runtime[0], runtime[3]
     limited = {
         disk.hvinfo["id"]: of(disk)

@@ -15,12 +15,14 @@ from typing import Any
 
 from ganeti import backend, constants, errors, ssconf
 
-from ganeti_ceph import params
+from ganeti_ceph import cephconf, params
 from ganeti_ceph.disk import options, space, uri
 from ganeti_ceph.disk.options import DiskOptions
 from ganeti_ceph.disk.space import Space
 from ganeti_ceph.errors import CephError, Error, UsageError
 from ganeti_ceph.node import files, osd_memory
+
+_OF_HOST = frozenset({constants.HT_KVM, constants.HT_FAKE})
 
 #: Where luxid asks for one of these, the pool is not added.
 _GO_BEFORE = frozenset({constants.ST_LVM_VG, constants.ST_RADOS})
@@ -54,33 +56,37 @@ def node_info(
     A volume group goes before it: htools count instances' disks against it, and never
     rbd disks against anything.  What OSDs are sure of is taken off the free memory.
     """
-    units, _ = args
+    units, specs = args
     boot_id, storage, hypervisors = wrapped(*args, **kwargs)
     if units is not None and _GO_BEFORE.isdisjoint(unit[0] for unit in units):
         storage = [*_default_info(), *storage]
-    return boot_id, storage, _without_osds(hypervisors)
+    return boot_id, storage, _without_osds(specs, hypervisors)
 
 
-def _without_osds(hypervisors: Any) -> Any:
-    """Return what hypervisors tell of the node, less the memory that OSDs get."""
-    resident = osd_memory.resident() if hypervisors else []
+def _without_osds(specs: Any, hypervisors: Any) -> Any:
+    """Return what hypervisors tell of the node, less the memory that OSDs get.
+
+    Only of those under which an instance's memory is taken from the host's.
+    """
+    ours = cephconf.is_ours(files.read(files.CONF)) if hypervisors else False
+    resident = osd_memory.resident() if ours else []
     if not resident:
         return hypervisors
     try:
-        wanted = params.from_tags(ssconf.SimpleStore().GetClusterTags()).osd_memory
+        wanted = params.from_tags(ssconf.SimpleStore().GetClusterTags())
     except (Error, errors.GenericError) as err:
         logging.warning("ganeti-ceph cannot tell what memory OSDs get: %s", err)
         return hypervisors
     less = osd_memory.reserved(wanted, resident) // 2**20
     return [
         one
-        if one is None or "memory_free" not in one
+        if name not in _OF_HOST or one is None or "memory_free" not in one
         else {
             **one,
             "memory_free": max(one["memory_free"] - less, 0),
             "memory_dom0": max(one.get("memory_dom0", 0) + less, 0),
         }
-        for one in hypervisors
+        for (name, _), one in zip(specs, hypervisors, strict=True)
     ]
 
 

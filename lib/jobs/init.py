@@ -141,6 +141,10 @@ class LUInitDistributedStorage(StorageUnit):
         if stages:
             if self.state is None or self.state.phase is not Phase.READY:
                 self._mark(GroupState(Phase.INITIALISING, self.fsid), feedback)
+            # Whoever takes it away must ask Ceph from now on, whatever fails.
+            for node in self._targets():
+                if state.NODE_READY not in node.GetTags():
+                    self.retag(node, frozenset({state.NODE_JOINING}), feedback)
             run_stages(self, stages, self.nodes, feedback, self.again)
         written = self._write_down(feedback)
         if not stages and not written:
@@ -153,14 +157,18 @@ class LUInitDistributedStorage(StorageUnit):
     def _mark(self, group_state: GroupState, feedback: Any) -> bool:
         return self.retag(self.group, frozenset({group_state.tag()}), feedback)
 
-    def _write_down(self, feedback: Callable[[str], None]) -> bool:
-        """Mark group and nodes, enable the template; tell if anything was to change."""
-        ready = frozenset({state.NODE_READY})
-        changed = [
-            self.retag(self.cfg.GetNodeInfo(node.uuid), ready, feedback)
+    def _targets(self) -> list[Any]:
+        """Return Ganeti's nodes that it is about."""
+        return [
+            self.cfg.GetNodeInfo(node.uuid)
             for node in self.nodes
             if self.joining is None or node.uuid in self.joining
         ]
+
+    def _write_down(self, feedback: Callable[[str], None]) -> bool:
+        """Mark group and nodes, enable the template; tell if anything was to change."""
+        ready = frozenset({state.NODE_READY})
+        changed = [self.retag(node, ready, feedback) for node in self._targets()]
         changed.append(enable_template(self, feedback))
         changed.append(self._mark(GroupState(Phase.READY, self.fsid), feedback))
         return any(changed)

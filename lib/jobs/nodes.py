@@ -70,11 +70,16 @@ def _members(unit: Any, storage: Storage) -> list[Any]:
 
 
 def _member(unit: Any, node: Any) -> Storage | None:
-    """Return the storage cluster if a node is part of it."""
+    """Return the storage cluster if a node is part of it, or may be in parts."""
     storage = _storage(unit)
     if storage is None or node.group != storage.group:
         return None
-    return storage if state.NODE_READY in node.GetTags() else None
+    return storage if _is_part(node) else None
+
+
+def _is_part(node: Any) -> bool:
+    tags = node.GetTags()
+    return state.NODE_READY in tags or state.NODE_JOINING in tags
 
 
 def _view(unit: Any, storage: Storage, node: Any) -> View:
@@ -94,7 +99,7 @@ def _view(unit: Any, storage: Storage, node: Any) -> View:
         facts.host if facts else node.name.partition(".")[0],
         facts,
         [one for one in nodes if one.uuid != node.uuid],
-        [one.name for one in silent],
+        [one.name for one in silent if one.uuid != node.uuid],
         cluster,
     )
 
@@ -132,8 +137,9 @@ def lock_groups(
     if op.offline is None and op.drained is None and op.master_candidate is None:
         return result
     with ganeti_terms():
-        if _member(unit, unit.cfg.GetNodeInfo(op.node_uuid)):
-            unit.needed_locks[locking.LEVEL_NODEGROUP] = locking.ALL_SET
+        storage = _member(unit, unit.cfg.GetNodeInfo(op.node_uuid))
+        if storage:
+            unit.needed_locks[locking.LEVEL_NODEGROUP] = [storage.group]
             unit.share_locks[locking.LEVEL_NODEGROUP] = 0
     return result
 
@@ -168,6 +174,13 @@ def check_modification(
             )
         elif op.drained or (was == unit._ROLE_DRAINED and will != was):
             unit.ceph_stages = _drain(unit, storage, node, bool(op.drained))
+        if unit.ceph_stages and storage.group not in unit.owned_locks(
+            locking.LEVEL_NODEGROUP
+        ):
+            raise PrereqError(
+                f"{node.name} became part of the storage cluster meanwhile; run the"
+                " command again"
+            )
     return result
 
 
@@ -175,7 +188,13 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     """Change the storage cluster, then the node."""
     unit = instance
     feedback = args[0] if args else kwargs["feedback_fn"]
-    _run(unit, feedback, f"gnt-node modify ... {unit.op.node_name}")
+    try:
+        _run(unit, feedback, f"gnt-node modify ... {unit.op.node_name}")
+    except ganeti_errors.OpExecError as err:
+        # The instances of a dead node fail over only once Ganeti has it offline.
+        if not (unit.op.offline and unit.op.force):
+            raise
+        unit.LogWarning("%s", err)
     result = wrapped(*args, **kwargs)
     if unit.ceph_note:
         unit.LogWarning(unit.ceph_note)
@@ -205,9 +224,15 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         f"{node.name} cannot be taken offline",
         leave.quorum_refusals(view.cluster, view.host),
     )
-    up = [osd.id for osd in leave.osds_of(view.cluster, view.host) if osd.up]
+    here = {osd.id for osd in leave.osds_of(view.cluster, view.host)}
+    if view.facts:
+        # They are stopped wherever the CRUSH map has them.
+        here |= {one.id for one in view.facts.facts.osds if one.fsid == storage.fsid}
+    up = [osd.id for osd in view.cluster.osds if osd.id in here and osd.up]
     objection = _ask(unit, view, up, False)
-    found = leave.offline_refusals(view.cluster, view.host, objection, len(view.others))
+    found = leave.offline_refusals(
+        view.cluster, view.host, objection, len(view.others), view.away
+    )
     if not unit.op.force:
         _refuse(
             f"{node.name} cannot be taken offline", found, "; --force does it anyway"
@@ -215,13 +240,21 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
     for reason in found:
         unit.LogWarning("%s: %s", node.name, reason)
     nodes = [*view.others, *([view.facts] if view.facts else [])]
-    keys = find_keys(unit.rpc, nodes, view.cluster, view.away)
-    if keys is None:
-        raise PrereqError("no node that answers has a mon of the storage cluster")
     rest = leave.without(view.cluster, view.host)
-    before = plan.plan(
-        view.others, storage.params, storage.fsid, keys, False, rest, frozenset(), True
-    )
+    before: tuple[Stage, ...] = ()
+    try:
+        keys = find_keys(unit.rpc, nodes, view.cluster, view.away)
+        if keys is None:
+            raise PrereqError("no node that answers has a mon of the storage cluster")
+        if view.others:
+            before = plan.plan(
+                *(view.others, storage.params, storage.fsid, keys, False, rest),
+                *(frozenset(), True),
+            ).stages
+    except (PrereqError, ValueError) as err:
+        if not unit.op.force:
+            raise PrereqError(f"{err}; --force makes nothing in its place") from None
+        unit.LogWarning("nothing is made in the place of %s: %s", node.name, err)
     daemons = None
     if view.facts:
         facts = view.facts.facts
@@ -233,7 +266,8 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         view.facts.uuid if view.facts else None,
         view.acting(),
         daemons,
-        before.stages,
+        before,
+        () if unit.op.force else tuple(up),
     )
 
 
@@ -263,7 +297,13 @@ def check_removal(
         storage = _member(unit, unit.node)
         if storage is None:
             return result
-        view = _view(unit, storage, unit.node)
+        try:
+            view = _view(unit, storage, unit.node)
+        except PrereqError as err:
+            raise PrereqError(
+                f"{err}; if it is gone for ever, take the mark off the node first"
+                f" ('gnt-node remove-tags {unit.node.name} {state.NODE_READY}')"
+            ) from None
         osds = leave.osds_of(view.cluster, view.host)
         objection = None
         if unit.node.offline and not any(osd.up for osd in osds):
@@ -347,7 +387,7 @@ def check_assignment(
                     f" {node.name}'), assign it, and bring it back as a part of the"
                     f" storage ('gnt-node add --readd {node.name}')"
                 )
-            if state.NODE_READY in node.GetTags():
+            if _is_part(node):
                 raise PrereqError(
                     f"{node.name} is part of the storage cluster of group"
                     f" {storage.name}; only 'gnt-node remove' takes it out, then"

@@ -6,6 +6,7 @@ from typing import Any
 
 from ganeti_ceph import diagnose, rpc, state
 from ganeti_ceph.diagnose import Finding, Member
+from ganeti_ceph.errors import Error
 from ganeti_ceph.facts import Report
 from ganeti_ceph.jobs.survey import Storage, ask_cluster, find_storage, look_at
 from ganeti_ceph.plan import Node
@@ -53,6 +54,16 @@ def look(runner: Any, members: Sequence[Any], storage: Storage) -> Status:
 
 def verify(unit: Any, feedback: Callable[[str], None]) -> None:
     """Say in ``gnt-cluster verify`` what is wrong with the storage cluster."""
+    from ganeti import constants
+
+    try:
+        _verify(unit, feedback)
+    except Error as err:
+        # Such as a tag that has no meaning.
+        unit._ErrorMsg(constants.CV_ECLUSTERCFG, None, f"storage cluster: {err}")
+
+
+def _verify(unit: Any, feedback: Callable[[str], None]) -> None:
     from ganeti import constants
 
     groups = {

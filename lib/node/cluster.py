@@ -137,7 +137,7 @@ def _places(
 
 
 def count_inactive(status: dict[str, Any]) -> int:
-    """Return how many placement groups serve nobody, as ``ceph status`` tells it."""
+    """Return how many placement groups lack data now, as ``ceph status`` tells it."""
     groups = status["pgmap"]
     active = sum(
         one["count"] for one in groups["pgs_by_state"] if _serves(one["state_name"])
@@ -306,5 +306,7 @@ def _is_good(state: str) -> bool:
 def _serves(state: str) -> bool:
     """Tell whether a placement group in a state serves its data now."""
     words = state.split("+")
-    # A stale one's state is what the last OSD that had it said before it went.
-    return "active" in words and "stale" not in words
+    # A stale one's state is what the last OSD that had it said before it went.  Where
+    # objects are unfound, the rest is served, and they may be on an OSD that is down.
+    missing = {"stale", "recovery_unfound", "backfill_unfound"}
+    return "active" in words and missing.isdisjoint(words)

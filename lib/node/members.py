@@ -13,6 +13,7 @@ from ganeti_ceph.node import files, services
 from ganeti_ceph.rpc import AskLeave, Objections
 from ganeti_ceph.run import Runner
 from ganeti_ceph.steps import (
+    AskStop,
     AwaitDaemons,
     ForgetHost,
     HandOver,
@@ -74,13 +75,22 @@ def _await_news(cluster: rados.Rados) -> None:
     nodes that leave in short order it lets both go.
     """
     dump = ceph.command(cluster, "osd dump")
-    if all(one["up"] for one in dump["osds"] if one["in"]):
+    # One that is out counts, too: a drained node's hold copies until it goes offline.
+    if all(one["up"] for one in dump["osds"]):
         return
     # When one went down is not always told; when anything changed last is.
     changed = datetime.datetime.fromisoformat(dump["modified"]).timestamp()
     left = _NEWS - (time.time() - changed)
     if left > 0:
         time.sleep(min(left, _NEWS))
+
+
+def ask_stop(step: AskStop) -> str:
+    """Raise :class:`ExecError` with what Ceph has against stopping OSDs."""
+    objection = ask(AskLeave(step.osds, False)).reason
+    if objection:
+        raise ExecError(f"data would be out of reach: {objection}")
+    return f"all data can be reached without {names_of(step.osds)}"
 
 
 def mark(step: MarkOsds) -> str:

@@ -6,13 +6,14 @@ need it, so it counts as free.
 """
 
 import json
+import logging
 import socket
 from pathlib import Path
 from typing import Any
 
 from ganeti_ceph.errors import ExecError
+from ganeti_ceph.params import StorageParameters
 
-GUARANTEED = 2 * 2**30
 MOST = 16 * 2**30
 
 #: For the operating system, a mon and a mgr.
@@ -24,30 +25,26 @@ _OPTION = "osd_memory_target"
 _PATIENCE = 10
 
 
-def target(wanted: int | None, total: int, instances: int, osds: int) -> int:
+def target(params: StorageParameters, total: int, instances: int, osds: int) -> int:
     """Return what each OSD shall aim at, in bytes.
 
-    ``wanted`` is the parameter's value, None for auto; ``total`` the node's memory,
-    ``instances`` what its instances may use, ``osds`` how many OSDs it has.
-
-    >>> target(None, 64 * 2**30, 40 * 2**30, 2) // 2**20
-    5632
+    ``total`` is the node's memory, ``instances`` what its instances may use, ``osds``
+    the number of its OSDs.
     """
-    if wanted is not None:
-        return wanted
+    if params.osd_memory is not None:
+        return params.osd_memory
     # Half of what is idle: an instance may start before the OSDs have given it back.
     share = (total - instances - _HOST) // 2 // osds
-    return min(max(share // _STEP * _STEP, GUARANTEED), MOST)
+    return min(max(share // _STEP * _STEP, params.sure_osd_memory), MOST)
 
 
-def reserved(wanted: int | None, resident: list[int]) -> int:
+def reserved(params: StorageParameters, resident: list[int]) -> int:
     """Return how much less memory is free for instances than is free now, in bytes.
 
     ``resident`` is what each OSD has now; where they have more than they are sure of,
     the result is below 0.
     """
-    sure = GUARANTEED if wanted is None else wanted
-    return sum(sure - one for one in resident)
+    return sum(params.sure_osd_memory - one for one in resident)
 
 
 def resident(proc: Path = Path("/proc")) -> list[int]:
@@ -69,19 +66,24 @@ def total(proc: Path = Path("/proc")) -> int:
     return _kibibytes((proc / "meminfo").read_text(), "MemTotal") * 1024
 
 
-def apply(wanted: int | None, instances: int) -> list[str]:
+def apply(params: StorageParameters, instances: int) -> list[str]:
     """Tell each running OSD of this node what to aim at; name those that changed."""
     sockets = sorted(_SOCKETS.glob("ceph-osd.*.asok"))
     if not sockets:
         return []
-    aim = target(wanted, total(), instances, len(sockets))
+    aim = target(params, total(), instances, len(sockets))
+    fixed = params.osd_memory is not None
     changed = []
     for path in sockets:
-        now = int(_ask(path, "config", "get", _OPTION)[_OPTION])
-        # Small changes are not worth it; what was asked for is.
-        if now != aim and (wanted is not None or abs(now - aim) > now // 10):
-            _ask(path, "config", "set", _OPTION, str(aim))
-            changed.append(path.name.removeprefix("ceph-").removesuffix(".asok"))
+        try:
+            now = int(_ask(path, "config", "get", _OPTION)[_OPTION])
+            # Small changes are not worth it; what was asked for is.
+            if now != aim and (fixed or abs(now - aim) > now // 10):
+                _ask(path, "config", "set", _OPTION, str(aim))
+                changed.append(path.name.removeprefix("ceph-").removesuffix(".asok"))
+        except (ExecError, LookupError, TypeError, ValueError) as err:
+            # The others are told all the same; one that was killed leaves its socket.
+            logging.warning("ganeti-ceph cannot set the memory of an OSD: %s", err)
     return changed
 
 

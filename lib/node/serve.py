@@ -61,6 +61,7 @@ _ACTIONS: dict[type[Step], Callable[[Any], str]] = {
     steps.MakePool: cluster.make_pool,
     steps.MakeClient: client.make,
     steps.MarkOsds: members.mark,
+    steps.AskStop: members.ask_stop,
     steps.PlaceHost: members.place,
     steps.HandOver: members.hand_over,
     steps.RemoveMon: members.remove_mon,

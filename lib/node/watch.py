@@ -16,8 +16,7 @@ from ganeti_ceph.run import run
 def mend(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
     """Look after the storage daemons, after Ganeti's own; a Ceph not ours is let be."""
     result = wrapped(*args, **kwargs)
-    conf = files.read(files.CONF)
-    if conf is None or not conf.startswith(cephconf.HEADER):
+    if not cephconf.is_ours(files.read(files.CONF)):
         return result
     for task in (_start_daemons, _set_memory):
         try:
@@ -33,10 +32,23 @@ def _start_daemons() -> None:
         logging.info("ganeti-ceph started %s, which had died", unit)
 
 
-def _set_memory() -> None:
-    """Tell the OSDs how much memory they may use now."""
+def make_room(guest: Any) -> None:
+    """Have the OSDs give memory back before an instance takes it."""
+    if not cephconf.is_ours(files.read(files.CONF)):
+        return
+    try:
+        _set_memory(guest.beparams[constants.BE_MAXMEM])
+    except (Error, OSError, ganeti_errors.GenericError) as err:
+        logging.error("ganeti-ceph: %s", err)
+
+
+def _set_memory(further: int = 0) -> None:
+    """Tell the OSDs how much memory they may use now.
+
+    ``further`` is what an instance is about to take, in mebibytes.
+    """
     tags = ssconf.SimpleStore().GetClusterTags()
     kvm = hypervisor.GetHypervisor(constants.HT_KVM)
-    instances = sum(info[2] for info in kvm.GetAllInstancesInfo()) * 2**20
-    for osd in osd_memory.apply(params.from_tags(tags).osd_memory, instances):
+    instances = further + sum(info[2] for info in kvm.GetAllInstancesInfo())
+    for osd in osd_memory.apply(params.from_tags(tags), instances * 2**20):
         logging.info("ganeti-ceph told %s how much memory to aim at", osd)

@@ -241,6 +241,11 @@ class StorageParameters:
     )
 
     @property
+    def sure_osd_memory(self) -> int:
+        """What each OSD is sure of, in bytes, however many instances there are."""
+        return 2 * 2**30 if self.osd_memory is None else self.osd_memory
+
+    @property
     def effective_min_size(self) -> int:
         """The pool's min_size, worked out as Ceph does where none was given."""
         if self.pool_min_size is not None:

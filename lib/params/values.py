@@ -196,10 +196,13 @@ class Memory:
         return size
 
     def format(self, value: Value) -> str:
-        for unit, shift in reversed(_SHIFTS.items()):
-            if value % (1 << shift) == 0:
-                return f"{value >> shift}{unit}"
-        raise ValueError(value)
+        size = int(str(value))
+        shift, unit = max(
+            (shift, unit)
+            for unit, shift in _SHIFTS.items()
+            if unit == "M" or size % (1 << shift) == 0
+        )
+        return f"{size >> shift}{unit}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -268,3 +268,18 @@ def test_a_removed_disk_comes_back_from_the_trash(place: TestLab) -> None:
     place.run("node1", f"gnt-storage trash --force purge rbd/{image_id}")
     assert table(place) == []
     assert images(place) == {}
+
+
+def test_lost_images_are_made_anew_and_others_are_left_as_they_are(
+    place: TestLab,
+) -> None:
+    guest = Guest(place, "guest4.lab.example")
+    guest.gnt(f"{EMPTY} --disk 0:size=1G --disk 1:size=1G")
+    first, second = guest.images()
+    place.run("node1", f"rbd rm --no-progress {first}")
+    guest.gnt("recreate-disks --disk 0")
+    assert images(place) == {first: 1024, second: 1024}
+    said = refused(guest.gnt("recreate-disks --disk 1", check=False))
+    assert f"{second} exists already and was left as it is" in said
+    assert images(place) == {first: 1024, second: 1024}
+    guest.gnt("remove -f")

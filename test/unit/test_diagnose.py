@@ -385,3 +385,11 @@ def test_nodes_come_first_and_checks_last(made):
     assert [one.node for one in texts[:2]] == ["node3", "node1"]
     assert texts[-2].text.startswith("/etc/ceph/a.keyring")
     assert "OSD_NEARFULL" in texts[-1].text
+
+
+def test_a_place_that_ceph_cannot_name_is_told_of(made):
+    nodes, cluster = made
+    odd = dataclasses.replace(nodes[0], places=(("rack", "R+1"),))
+    (one,) = found(([odd, *nodes[1:]], cluster))
+    assert one.node is None
+    assert "'R+1'" in one.text

@@ -146,6 +146,13 @@ def done(made):
     ]
 
 
+def test_the_mon_of_a_dead_node_goes_before_another_one_comes():
+    first = Stage("mons", (("uuid4", (HandOver("another"),)),))
+    made = stages(cluster_of(3), node=None, daemons=None, before=(first,))
+    assert done(made)[0] == ("uuid2", RemoveMon("node1"))
+    assert made[1] == first
+
+
 def test_a_node_that_answers_hands_over_and_then_stops():
     cluster = cluster_of(3, mgrs=("node1", "node2"), osds=(osd(0), osd(1, "node2")))
     first = Stage("mons", (("uuid4", (HandOver("another"),)),))

@@ -322,6 +322,14 @@ def test_a_rack_without_a_disk_is_no_failure_domain():
     assert "there are 2" in message
 
 
+def test_a_node_has_one_name_for_ganeti_and_ceph():
+    params = with_params(pool_size=1)
+    (message,) = refused([make_node("node1.example.com", hostname="host7")], params)
+    assert "its host name is host7" in message
+    assert "hostnamectl set-hostname node1" in message
+    assert refused([make_node("node1.example.com")], params) == []
+
+
 @pytest.mark.parametrize("domain", [FailureDomain.OSD, FailureDomain.HOST])
 def test_other_domains_need_no_place(domain):
     assert plan.unplaced(nodes_of(3), with_params(failure_domain=domain)) == []
@@ -834,9 +842,18 @@ def test_wipe_is_never_decided_without_the_parameter():
 
 def test_an_osd_that_is_up_is_left_alone():
     label = make_label()
-    node = make_node(disks=(make_device(label=label),))
+    node = make_node(disks=(make_device(label=label, busy="held"),))
     cluster = make_cluster(osds=(Osd(0, label.osd_uuid, True, False),))
     assert not steps_of(planned([node], cluster=cluster), (MakeOsd, StartOsd))
+
+
+def test_an_osd_that_is_up_for_ceph_alone_is_started():
+    """After a power cut of all nobody is left to tell that it is down."""
+    label = make_label()
+    node = make_node(disks=(make_device(label=label, busy=""),))
+    cluster = make_cluster(osds=(Osd(0, label.osd_uuid, True, False),))
+    (step,) = steps_of(planned([node], cluster=cluster), (MakeOsd, StartOsd))
+    assert isinstance(step, StartOsd)
 
 
 @pytest.mark.parametrize(
@@ -1098,7 +1115,8 @@ def test_for_no_node_at_all_mons_and_mgrs_alone_are_made():
     assert [step.id for step in steps_of(made, MakeMon)] == ["node4"]
     assert [step.id for step in steps_of(made, MakeMgr)] == ["node3"]
     (wait,) = steps_of(made, AwaitDaemons)
-    assert (wait.mons, wait.osds) == (("node2", "node3", "node4"), ())
+    # The others' are theirs to mend.
+    assert (wait.mons, wait.osds) == (("node4",), ())
 
 
 def test_a_cluster_that_was_finished_once_need_not_be_healthy():
@@ -1114,14 +1132,19 @@ def test_the_daemons_of_a_node_that_joins_are_waited_for():
     made = joined([*nodes, more], "node4", cluster=cluster)
     assert titles(made)[-1] == "daemons"
     (wait,) = steps_of(made, AwaitDaemons)
-    assert wait.mons == ("node1", "node2", "node3")
+    assert wait.mons == ()
     assert wait.osds == (("node4", 2),)
     assert not steps_of(made, AwaitHealth)
-    # A mon on a node that does not answer may not come.
-    (wait,) = steps_of(
-        joined([*nodes[1:], more], "node4", cluster=cluster), AwaitDaemons
-    )
-    assert wait.mons == ("node2", "node3")
+
+
+def test_others_mons_are_neither_started_nor_waited_for():
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    ill = dataclasses.replace(cluster, quorum=("node1", "node3"))
+    made = joined([*nodes, make_node("node4")], "node4", cluster=ill)
+    assert not steps_of(made, (MakeMon, Settle))
+    assert steps_of(made, MakeOsd)
+    (step,) = steps_of(joined(nodes, "node2", cluster=ill), MakeMon)
+    assert step.id == "node2"
 
 
 def test_all_nodes_of_a_finished_cluster_are_waited_for_when_it_is_about_all():

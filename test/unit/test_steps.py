@@ -10,6 +10,7 @@ from ganeti_ceph.cephconf import ClusterConf, Mon
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import (
     KINDS,
+    AskStop,
     AwaitDaemons,
     AwaitHealth,
     Configure,
@@ -78,6 +79,10 @@ EXAMPLES = [
         "get the key of client.ganeti, for the images in pool vms",
     ),
     (MarkOsds((3, 4), True), "mark osd.3, osd.4 in"),
+    (
+        AskStop((3, 4)),
+        "ask again whether all data can be reached without osd.3, osd.4",
+    ),
     (
         PlaceHost("node1", (("room", "b"), ("rack", "r1"))),
         "move host node1 to room b, rack r1 in the CRUSH map",

@@ -4,7 +4,7 @@ import types
 
 import pytest
 from fakes import FSID
-from ganeti import cli
+from ganeti import cli, netutils
 from ganeti import errors as ganeti_errors
 
 from ganeti_ceph.cli import node
@@ -19,7 +19,7 @@ class Client:
         self.tags = tags
 
     def QueryNodes(self, names, fields, use_locking):
-        assert (names, fields) == (["node4"], ["group"])
+        assert (names, fields) == (["node4.example"], ["group"])
         return [["default"]]
 
     def QueryGroups(self, names, fields, use_locking):
@@ -38,6 +38,11 @@ class Command:
         self.error = None
         monkeypatch.setattr(cli, "GetClient", lambda: Client(self.tags))
         monkeypatch.setattr(cli, "SubmitOpCode", self._submit)
+        monkeypatch.setattr(
+            netutils,
+            "GetHostname",
+            lambda name: types.SimpleNamespace(name=f"{name}.example"),
+        )
         self._commands = {"add": (self._stock, "arguments", "options", "", "")}
         node.extend_commands(self._commands)
 
@@ -67,7 +72,7 @@ def command(monkeypatch, capsys):
 
 def test_a_node_is_added_and_then_made_part_of_the_storage(command):
     assert not command.run()
-    assert command.jobs == ["Ganeti's own", "repair --nodes=node4"]
+    assert command.jobs == ["Ganeti's own", "repair --nodes=node4.example"]
     assert "the storage cluster is ready" in command.said().out
 
 
@@ -90,4 +95,6 @@ def test_a_refusal_says_that_the_node_is_ganetis_all_the_same(command):
     command.error = ganeti_errors.OpPrereqError("its disk is full of old data")
     with pytest.raises(ganeti_errors.OpPrereqError):
         command.run()
-    assert "node4 is added to Ganeti, but not to the storage" in command.said().err
+    assert (
+        "node4.example is added to Ganeti, but not to the storage" in command.said().err
+    )

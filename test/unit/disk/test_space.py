@@ -8,6 +8,7 @@ import pytest
 from ganeti import backend, constants, objects, ssconf
 from ganeti.client import gnt_node
 
+from ganeti_ceph import cephconf
 from ganeti_ceph.disk import options, report, space, units
 from ganeti_ceph.disk.options import DiskOptions
 from ganeti_ceph.disk.space import Space
@@ -132,14 +133,25 @@ def told(*node_units, asked=True):
 GIB = 2**30
 
 
-def memory(monkeypatch, resident, *tags, hypervisors=None):
+def memory(
+    monkeypatch,
+    resident,
+    *tags,
+    hypervisors=None,
+    conf=cephconf.HEADER,
+    names=("kvm",),
+):
     """Return what a node tells of its memory whose OSDs have so much."""
+    monkeypatch.setattr(report.files, "read", lambda _: conf)
     monkeypatch.setattr(report.osd_memory, "resident", lambda: resident)
     monkeypatch.setattr(ssconf.SimpleStore, "GetClusterTags", lambda _: list(tags))
     stock = hypervisors or [
         {"memory_total": 65536, "memory_free": 30000, "memory_dom0": 5000}
     ]
-    *_, found = report.node_info(lambda *_: ("boot", None, stock), None, (None, []), {})
+    specs = [(name, {}) for name in names]
+    *_, found = report.node_info(
+        lambda *_: ("boot", None, stock), None, (None, specs), {}
+    )
     return found
 
 
@@ -161,9 +173,21 @@ def test_what_osds_are_sure_of_is_not_free(monkeypatch, resident, tags, free, do
     assert found["memory_total"] == 65536
 
 
+@pytest.mark.parametrize("conf", [None, "[global]\nfsid = another's\n"])
+def test_osds_of_another_ceph_are_none_of_our_business(monkeypatch, conf):
+    (found,) = memory(monkeypatch, [5 * GIB], conf=conf)
+    assert (found["memory_free"], found["memory_dom0"]) == (30000, 5000)
+
+
 def test_a_hypervisor_that_tells_no_memory_is_let_be(monkeypatch):
     stock = [None, {"hv_version": 1}]
-    assert memory(monkeypatch, [GIB], hypervisors=stock) == stock
+    names = ["kvm", "kvm"]
+    assert memory(monkeypatch, [GIB], hypervisors=stock, names=names) == stock
+
+
+def test_instances_that_take_no_memory_of_the_host_get_what_there_is(monkeypatch):
+    (found,) = memory(monkeypatch, [GIB], names=["xen-pvm"])
+    assert found["memory_free"] == 30000
 
 
 def test_parameters_that_cannot_be_read_leave_the_memory_as_it_is(monkeypatch):

@@ -336,7 +336,8 @@ def test_a_failure_leaves_the_group_begun_and_no_node_ready(ganeti):
     failure(ganeti)
     (tag,) = ganeti.config.tags("default")
     assert tag == f"ceph:storage:initialising:{ganeti.nodes.cluster.fsid}"
-    assert ganeti.config.updates == ["default"]
+    for name in ("node1", "node2", "node3"):
+        assert ganeti.config.tags(name) == {"ceph:storage:joining"}
     assert "rbd" not in ganeti.config.find("cluster").enabled_disk_templates
 
 

@@ -46,9 +46,14 @@ class Modification:
         elif False in (self.op.offline, self.op.drained):
             self.new_role = ROLES["REGULAR"]
         self.needed_locks, self.share_locks = {}, {}
+        self.owned = {"uuid-of-default"}
         self.warnings = []
         self.told = []
         self.done = []
+
+    def owned_locks(self, level):
+        assert level == locking.LEVEL_NODEGROUP
+        return self.owned
 
     def LogWarning(self, text, *words):
         self.warnings.append(text % words if words else text)
@@ -112,7 +117,7 @@ def test_a_node_that_goes_offline_stops_its_daemons_before_ganeti_lets_go(made):
     assert made.nodes.asked == [
         ("node1", "configure"),
         ("node2", "configure"),
-        ("node1", "daemons"),
+        ("node1", "ok-to-stop"),
         ("node1", "mon-removal"),
         ("node3", "stop"),
     ]
@@ -125,6 +130,17 @@ def test_a_node_that_goes_offline_stops_its_daemons_before_ganeti_lets_go(made):
 def test_ceph_is_asked_about_the_osds_that_stop(made):
     Modification(made, "node3", offline=True).run()
     assert made.nodes.left == [AskLeave((osd_of(made, "node3").id,), False)]
+
+
+def test_ceph_is_asked_about_osds_that_have_another_place_in_the_crush_map(made):
+    osd = osd_of(made, "node3")
+    elsewhere = dataclasses.replace(osd, host="node3-ssd")
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster,
+        osds=(*(one for one in made.nodes.cluster.osds if one != osd), elsewhere),
+    )
+    Modification(made, "node3", offline=True).run()
+    assert made.nodes.left == [AskLeave((osd.id,), False)]
 
 
 def test_its_mon_moves_to_a_node_that_has_none(made):
@@ -166,6 +182,7 @@ def test_force_goes_before_that_and_says_what_it_means(made):
     unit = Modification(made, "node3", offline=True, force=True)
     unit.run()
     assert ("node3", "stop") in made.nodes.asked
+    assert ("node1", "ok-to-stop") not in made.nodes.asked
     assert "they are needed" in unit.warnings[0]
 
 
@@ -175,6 +192,39 @@ def test_no_force_goes_before_the_quorum(made):
     )
     unit = Modification(made, "node3", offline=True, force=True)
     assert "without its mon there is no quorum: mons node2" in unit.refusal()
+
+
+def test_what_ceph_says_at_the_last_moment_keeps_all_as_it_is(made):
+    made.nodes.failing["node1", "ok-to-stop"] = "data would be out of reach"
+    unit = Modification(made, "node3", offline=True)
+    with pytest.raises(ganeti_errors.OpExecError, match="out of reach"):
+        unit.run()
+    assert ("node1", "mon-removal") not in made.nodes.asked
+    assert unit.done == []
+
+
+def test_a_silent_node_that_ceph_takes_for_alive_keeps_the_others(made):
+    silence(made, "node2")
+    unit = Modification(made, "node3", offline=True)
+    assert "node2 does not answer, and Ceph may not know yet" in unit.refusal()
+    # It is known to be down by now, and Ceph counts with that.
+    set_osds(made, "node2", up=False)
+    Modification(made, "node3", offline=True).run()
+
+
+def test_a_node_that_became_part_of_it_meanwhile_is_not_changed_unlocked(made):
+    unit = Modification(made, "node3", offline=True)
+    unit.owned = set()
+    assert "run the command again" in unit.refusal()
+
+
+def test_a_node_that_is_part_of_it_in_parts_is_not_let_go_unasked(made):
+    node = made.config.find("node3")
+    node.RemoveTag("ceph:storage:ready")
+    node.AddTag("ceph:storage:joining")
+    Modification(made, "node3", offline=True).run()
+    assert made.nodes.left == [AskLeave((osd_of(made, "node3").id,), False)]
+    assert "mark it offline first" in Removal(made, "node3").refusal()
 
 
 def test_a_dead_node_is_taken_out_through_the_others(made):
@@ -202,6 +252,23 @@ def test_a_silent_storage_cluster_keeps_all_nodes(made):
     assert made.nodes.asked == []
     assert unit.done == ["Ganeti's own"]
     assert "left as it is" in unit.warnings[0]
+
+
+def test_by_force_a_node_goes_offline_whatever_fails(made):
+    made.nodes.failing["node2", "configure"] = "the disk is full"
+    unit = Modification(made, "node3", offline=True, force=True)
+    unit.run()
+    assert unit.done == ["Ganeti's own"]
+    assert "the disk is full" in unit.warnings[0]
+
+
+def test_by_force_it_goes_offline_where_nothing_can_be_planned(made):
+    made.config.find("node2").AddTag("ceph:rack:R+1")
+    assert "'R+1'" in Modification(made, "node3", offline=True).refusal()
+    unit = Modification(made, "node3", offline=True, force=True)
+    unit.run()
+    assert "nothing is made in the place of node3" in unit.warnings[0]
+    assert ("node3", "stop") in made.nodes.asked
 
 
 def test_an_offline_node_may_be_taken_out_once_more(made):
@@ -318,9 +385,8 @@ def test_the_address_of_daemons_does_not_change(made):
 def test_nodes_leave_one_after_the_other(made, change, locked):
     unit = Modification(made, "node3", **change)
     nodes.lock_groups(lambda: None, unit, (), {})
-    # Ganeti's word for all locks of a level is None.
-    everything = {locking.LEVEL_NODEGROUP: locking.ALL_SET}
-    assert unit.needed_locks == (everything if locked else {})
+    group = {locking.LEVEL_NODEGROUP: ["uuid-of-default"]}
+    assert unit.needed_locks == (group if locked else {})
     assert unit.share_locks.get(locking.LEVEL_NODEGROUP, 0) == 0
 
 

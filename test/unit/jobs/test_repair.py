@@ -192,4 +192,5 @@ def test_a_failure_says_how_to_go_on(made):
     with pytest.raises(ganeti_errors.OpExecError) as caught:
         repair(made, "node4")
     assert "go on from here with 'gnt-storage repair node4'" in str(caught.value)
-    assert made.config.tags("node4") == set()
+    # Whoever takes it away now has to ask Ceph.
+    assert made.config.tags("node4") == {"ceph:storage:joining"}

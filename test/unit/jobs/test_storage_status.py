@@ -102,6 +102,16 @@ def test_a_warning_is_one(made):
     assert [one[2] for one in unit.found] == ["WARNING"]
 
 
+def test_tags_that_contradict_each_other_are_an_error(made):
+    for rack in ("r1", "r2"):
+        made.config.find("node2").AddTag(f"ceph:rack:{rack}")
+    unit = Verification(made)
+    unit.run()
+    ((_, _, level, text),) = unit.found
+    assert level == "ERROR"
+    assert "two tags name the rack of one node" in text
+
+
 def test_a_silent_cluster_is_an_error(made):
     made.nodes.cluster = None
     unit = Verification(made)

@@ -384,6 +384,9 @@ def test_a_finished_pool_keeps_what_was_changed_since(storage, osds):
         ("peering", False),
         ("stale+clean", False),
         ("stale+active+clean", False),
+        # Some of its data may be on an OSD that is down, and nowhere else.
+        ("active+recovery_unfound+degraded+remapped", False),
+        ("active+backfill_unfound+remapped", False),
     ],
 )
 def test_a_placement_group_is_good_where_it_has_and_serves_all(state, good):

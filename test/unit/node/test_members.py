@@ -169,11 +169,11 @@ def test_where_all_osds_are_up_there_is_no_news(storage, osds, clock, asked):
     assert asked == [1000]
 
 
-def test_an_osd_without_data_is_no_news(storage, osds, clock, asked):
+def test_an_osd_that_was_drained_and_stopped_is_news(storage, osds, clock, asked):
     osds[1].up = osds[1].inside = False
     storage.modified = stamp(clock.now)
     members.ask(AskLeave((0,), False))
-    assert asked == [1000]
+    assert asked == [1000 + members._NEWS]
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -113,4 +113,25 @@ def test_the_osds_learn_what_instances_leave_them(conf, monkeypatch):
         osd_memory, "apply", lambda *words: told.append(words) or ["osd.0"]
     )
     watch._set_memory()
-    assert told == [(3 * 2**30, 1536 * 2**20)]
+    ((wanted, instances),) = told
+    assert (wanted.osd_memory, instances) == (3 * 2**30, 1536 * 2**20)
+
+
+def test_room_is_made_before_an_instance_takes_it(conf, monkeypatch):
+    made = []
+    monkeypatch.setattr(watch, "_set_memory", made.append)
+    guest = types.SimpleNamespace(beparams={"maxmem": 4096})
+    watch.make_room(guest)
+    assert made == [4096]
+    conf.unlink()
+    watch.make_room(guest)
+    assert made == [4096]
+
+
+def test_an_instance_starts_also_where_no_room_can_be_made(conf, monkeypatch, caplog):
+    def fail(further):
+        raise ExecError("no tags")
+
+    monkeypatch.setattr(watch, "_set_memory", fail)
+    watch.make_room(types.SimpleNamespace(beparams={"maxmem": 4096}))
+    assert "no tags" in caplog.text
