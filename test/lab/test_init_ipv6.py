@@ -1,6 +1,8 @@
-"""A storage cluster that speaks IPv6 alone, with a single mon."""
+"""A storage cluster of a rarer kind: it speaks IPv6 alone, has one mon, and racks."""
 
-from conftest import NewLab
+import json
+
+from conftest import NewLab, TestLab
 from guests import Guest
 from test_init import DISK, INIT, modify, wait_healthy
 
@@ -12,9 +14,22 @@ def test_a_storage_cluster_on_ipv6(new_lab: NewLab) -> None:
         "ip -6 -o address show scope global | awk '{print $4}' | head -n 1 | python3"
         " -c 'import ipaddress; print(ipaddress.ip_interface(input()).network)'",
     ).stdout.strip()
-    modify(lab, f"ceph:disk={DISK},public-network={network},mon-count=1")
+    modify(
+        lab,
+        f"ceph:disk={DISK},public-network={network},mon-count=1,failure-domain=rack",
+    )
+    for node in "node1", "node2":
+        lab.run("node1", f"gnt-node add-tags {node} ceph:rack:of-{node}")
+    done = lab.run("node1", INIT, check=False)
+    assert "gnt-node add-tags node3.lab.example ceph:rack:NAME" in done.stderr
+    lab.run("node1", "gnt-node add-tags node3 ceph:rack:of-node3")
     lab.run("node1", INIT, timeout=400)
     wait_healthy(lab)
+    racks = {f"of-node{number}": [f"node{number}"] for number in (1, 2, 3)}
+    assert hosts_by_rack(lab) == racks
+    rules = json.loads(lab.run("node1", "ceph osd crush rule dump -f json").stdout)
+    (rule,) = (one for one in rules if one["rule_name"] == "ganeti-rack")
+    assert any(step.get("type") == "rack" for step in rule["steps"])
     assert "v2:[" in lab.run("node1", "ceph mon dump").stdout
 
     # The administrator's key is with the mon, and disks need it nowhere else.
@@ -24,10 +39,30 @@ def test_a_storage_cluster_on_ipv6(new_lab: NewLab) -> None:
     lab.run("node1", "ceph osd pool create more 4; rbd pool init more")
     guest = Guest(lab, "guest4.lab.example", "more")
     guest.gnt(
-        "add -t rbd -o lab-guest -B memory=128M -n node2 --no-install"
+        "add -t rbd -o lab-guest -B memory=128M -n node2"
         " --disk 0:size=1G,pool=more"
     )
     assert guest.written(1).verdict == "FIRST"
     guest.gnt("grow-disk", "0", "128M")
     guest.gnt("migrate -f -n node3")
     guest.gnt("remove -f --shutdown-timeout=0")
+
+    # It was carried elsewhere.
+    lab.run("node1", "gnt-node remove-tags node3 ceph:rack:of-node3")
+    lab.run("node1", "gnt-node add-tags node3 ceph:rack:r4")
+    shown = lab.run("node1", "gnt-storage status").stdout
+    assert "to do: move host node3 to rack r4 in the CRUSH map" in shown
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    assert hosts_by_rack(lab)["r4"] == ["node3"]
+    said = lab.run("node1", "gnt-storage repair", timeout=300).stdout
+    assert "there is nothing to do" in said
+
+
+def hosts_by_rack(lab: TestLab) -> dict[str, list[str]]:
+    tree = json.loads(lab.run("node1", "ceph osd tree -f json").stdout)["nodes"]
+    names = {node["id"]: node["name"] for node in tree}
+    return {
+        node["name"]: [names[child] for child in node["children"]]
+        for node in tree
+        if node["type"] == "rack" and node["children"]
+    }
