@@ -104,6 +104,10 @@ def findings(
     found += _gone(old, cluster)
     found += [Finding(None, text) for text in _drift(old, params, fsid, cluster)]
     found += [
+        Finding(None, f"{text}; upgrade the others, too", False)
+        for text in plan.differing_versions(nodes)
+    ]
+    found += [
         Finding(node.name, f"{path} may be read by others: chmod 600, chown as it was")
         for node in nodes
         for path in node.facts.loose_keys

@@ -105,7 +105,8 @@ def refusals(
     newcomers = [node for node in nodes if joining is None or node.uuid in joining]
     found: list[str] = []
     found += _alien(newcomers, fsid)
-    found += _packages(nodes, newcomers)
+    found += _packages(newcomers)
+    found += _releases(nodes, newcomers) if ready else differing_versions(nodes)
     found += _hostnames(nodes, newcomers)
     found += _networks(nodes, params)
     for node in newcomers:
@@ -140,23 +141,55 @@ def _alien(nodes: Sequence[Node], fsid: str | None) -> Iterable[str]:
             )
 
 
-def _packages(nodes: Sequence[Node], newcomers: Sequence[Node]) -> Iterable[str]:
-    versions: dict[str, list[str]] = {}
+def _packages(nodes: Iterable[Node]) -> Iterable[str]:
     for node in nodes:
         have = dict(node.facts.packages)
         missing = [name for name in PACKAGES if name not in have]
-        if missing and node in newcomers:
+        if missing:
             yield (
                 f"{node.name}: Ceph's packages are missing: apt install"
                 f" {' '.join(missing)}"
             )
-        for version in {have[name] for name in PACKAGES if name in have}:
+
+
+def _versions(node: Node) -> set[str]:
+    have = dict(node.facts.packages)
+    return {have[name] for name in PACKAGES if name in have}
+
+
+def differing_versions(nodes: Iterable[Node]) -> list[str]:
+    """Return a sentence if Ceph's packages are of different versions, else nothing."""
+    versions: dict[str, list[str]] = {}
+    for node in nodes:
+        for version in _versions(node):
             versions.setdefault(version, []).append(node.name)
-    if len(versions) > 1:
-        yield "Ceph's packages are of different versions: " + "; ".join(
+    if len(versions) < 2:
+        return []
+    return [
+        "Ceph's packages are of different versions: "
+        + "; ".join(
             f"{version} on {', '.join(sorted(names))}"
             for version, names in sorted(versions.items())
         )
+    ]
+
+
+def _releases(nodes: Sequence[Node], newcomers: Sequence[Node]) -> Iterable[str]:
+    """Refuse nodes with another release of Ceph than all others have.
+
+    Within a release they may differ for a while: nodes are upgraded one by one.
+    """
+
+    def releases(node: Node) -> set[str]:
+        return {version.partition(".")[0] for version in _versions(node)}
+
+    others = set().union(*(releases(one) for one in nodes if one not in newcomers))
+    for node in newcomers:
+        if others and not releases(node) <= others:
+            yield (
+                f"{node.name}: it has release {', '.join(sorted(releases(node)))} of"
+                f" Ceph, the others {', '.join(sorted(others))}; install the same"
+            )
 
 
 def _hostnames(nodes: Sequence[Node], newcomers: Sequence[Node]) -> Iterable[str]:

@@ -39,8 +39,7 @@ def test_a_storage_cluster_on_ipv6(new_lab: NewLab) -> None:
     lab.run("node1", "ceph osd pool create more 4; rbd pool init more")
     guest = Guest(lab, "guest4.lab.example", "more")
     guest.gnt(
-        "add -t rbd -o lab-guest -B memory=128M -n node2"
-        " --disk 0:size=1G,pool=more"
+        "add -t rbd -o lab-guest -B memory=128M -n node2 --disk 0:size=1G,pool=more"
     )
     assert guest.written(1).verdict == "FIRST"
     guest.gnt("grow-disk", "0", "128M")

@@ -153,6 +153,35 @@ def test_packages_of_different_versions_are_refused():
     assert "18.2.8 on node1" in message
 
 
+def with_version(name, version):
+    return make_node(name, packages=tuple((one, version) for one in PACKAGES))
+
+
+@pytest.mark.parametrize(
+    ("version", "complaint"),
+    [
+        ("18.2.7", None),
+        # Nodes are upgraded one by one.
+        ("18.2.8", None),
+        ("19.2.0", "node4: it has release 19 of Ceph, the others 18; install the same"),
+        ("16.2.15", "node4: it has release 16 of Ceph, the others 18"),
+    ],
+)
+def test_who_joins_has_the_release_of_the_others(version, complaint):
+    nodes = [*nodes_of(3), with_version("node4", version)]
+    joining = {nodes[3].uuid}
+    found = list(refusals(nodes, PARAMS, FSID, ready=True, joining=joining))
+    assert [complaint in one for one in found] == [True] * bool(complaint)
+
+
+def test_nodes_that_are_being_upgraded_are_repaired_all_the_same():
+    nodes = [*nodes_of(2), with_version("node3", "18.2.8")]
+    assert len(refused(nodes)) == 1
+    assert list(refusals(nodes, PARAMS, FSID, ready=True)) == []
+    (sentence,) = plan.differing_versions(nodes)
+    assert "18.2.7 on node1, node2; 18.2.8 on node3" in sentence
+
+
 def test_the_version_of_a_package_that_is_not_needed_everywhere_does_not_matter():
     have = (*((name, "18.2.7") for name in PACKAGES), ("ceph-volume", "18.2.6"))
     assert refused(three_with(packages=have)) == []
@@ -1067,8 +1096,8 @@ def test_what_another_node_lacks_does_not_keep_one_from_joining(facts):
     ("nodes", "words"),
     [
         (
-            three_with(packages=tuple((name, "18.2.8") for name in PACKAGES)),
-            "18.2.7 on node2, node3",
+            three_with(packages=tuple((name, "16.2.15") for name in PACKAGES)),
+            "it has release 16 of Ceph, the others 18",
         ),
         ([make_node("a.x", 1), make_node("a.y", 2)], "a.x, a.y"),
         (three_with(clock=(1001.0, 1001.0)), "clocks of node1"),
