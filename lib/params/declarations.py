@@ -131,7 +131,7 @@ class StorageParameters:
     )
     osd_memory: int | None = _declare(
         "osd-memory",
-        Auto(Memory(2**30)),
+        Auto(Memory(2**30, 2**40)),
         None,
         "How much memory an OSD aims to use; with auto half of what the host, its "
         "daemons and its instances leave, divided among its OSDs, and at the least "

@@ -178,10 +178,12 @@ class Memory:
     """A size in memory, kept as bytes and written as Ganeti writes sizes (``4G``)."""
 
     least: int
+    most: int
 
     @property
     def syntax(self) -> str:
-        return f"a size from {self.format(self.least)}, such as 4G"
+        limits = f"{self.format(self.least)} to {self.format(self.most)}"
+        return f"a size from {limits}, such as 4G"
 
     def parse(self, text: str) -> int:
         found = re.fullmatch("([0-9]{1,9})([MGT]?)", text.upper())
@@ -192,6 +194,10 @@ class Memory:
         if size < self.least:
             raise RefusedError(
                 f"{text} is too small: the least is {self.format(self.least)}"
+            )
+        if size > self.most:
+            raise RefusedError(
+                f"{text} is too large: the most is {self.format(self.most)}"
             )
         return size
 

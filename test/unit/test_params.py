@@ -553,7 +553,9 @@ def test_memory_is_written_as_ganeti_writes_sizes(text, size):
     ("text", "complaint"),
     [
         ("1023", "1023 is too small: the least is 1G"),
-        ("4GB", "'4GB' is not a size from 1G, such as 4G"),
+        ("1025G", "1025G is too large: the most is 1T"),
+        ("999999999T", "is too large"),
+        ("4GB", "'4GB' is not a size from 1G to 1T, such as 4G"),
         ("-1G", "is not a size"),
     ],
 )
@@ -623,8 +625,8 @@ def values_of(kind: object) -> st.SearchStrategy[object]:
             return st.integers(0, most.bit_length() - 1).map(lambda power: 1 << power)
         case OddNumber(least):
             return st.integers(0, 1000).map(lambda number: least + 2 * number)
-        case Memory(least):
-            return st.integers(least >> 20, 2**30 - 1).map(lambda size: size << 20)
+        case Memory(least, most):
+            return st.integers(least >> 20, most >> 20).map(lambda size: size << 20)
         case Number(least, most):
             return st.integers(least, most or 1000)
         case Auto(inner):
