@@ -8,6 +8,7 @@ need it, so it counts as free.
 import json
 import logging
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _STEP = 64 * 2**20
 _SOCKETS = Path("/var/run/ceph")
 _OPTION = "osd_memory_target"
 #: Seconds for an OSD to answer.
-_PATIENCE = 10
+_PATIENCE = 3
 
 
 def target(params: StorageParameters, total: int, instances: int, osds: int) -> int:
@@ -73,32 +74,43 @@ def apply(params: StorageParameters, instances: int) -> list[str]:
         return []
     aim = target(params, total(), instances, len(sockets))
     fixed = params.osd_memory is not None
-    changed = []
-    for path in sockets:
+
+    def tell(path: Path) -> bool:
         try:
-            now = int(_ask(path, "config", "get", _OPTION)[_OPTION])
+            now = int(_ask(path, "config get", var=_OPTION)[_OPTION])
             # Small changes are not worth it; what was asked for is.
-            if now != aim and (fixed or abs(now - aim) > now // 10):
-                _ask(path, "config", "set", _OPTION, str(aim))
-                changed.append(path.name.removeprefix("ceph-").removesuffix(".asok"))
+            if now == aim or (not fixed and abs(now - aim) <= now // 10):
+                return False
+            _ask(path, "config set", var=_OPTION, val=[str(aim)])
         except (ExecError, LookupError, TypeError, ValueError) as err:
             # The others are told all the same; one that was killed leaves its socket.
             logging.warning("ganeti-ceph cannot set the memory of an OSD: %s", err)
-    return changed
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        told = list(threads.map(tell, sockets))
+    names = (path.name.removeprefix("ceph-").removesuffix(".asok") for path in sockets)
+    return [name for name, changed in zip(names, told, strict=True) if changed]
 
 
-def _ask(path: Path, *words: str) -> Any:
-    # Only here: it is of Ceph's packages, which not every node has.
-    from ceph_daemon import admin_socket
+def _ask(path: Path, prefix: str, **arguments: Any) -> Any:
+    """Ask an OSD over its admin socket: JSON and a zero byte, length and JSON back.
 
-    former = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE)
+    Ceph's own function for it asks for all commands first, each time, and an instance
+    that starts waits for this.
+    """
+    request = json.dumps({"prefix": prefix, "format": "json", **arguments}).encode()
     try:
-        return json.loads(admin_socket(str(path), list(words), format="json"))
-    except (RuntimeError, OSError, ValueError) as err:
-        raise ExecError(f"{path.name}: {' '.join(words)}: {err}") from err
-    finally:
-        socket.setdefaulttimeout(former)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_PATIENCE)
+            connection.connect(str(path))
+            connection.sendall(request + b"\0")
+            stream = connection.makefile("rb")
+            length = int.from_bytes(stream.read(4), "big")
+            return json.loads(stream.read(length))
+    except (OSError, ValueError) as err:
+        raise ExecError(f"{path.name}: {prefix}: {err}") from err
 
 
 def _kibibytes(text: str, name: str) -> int:

@@ -1,8 +1,8 @@
 """The OSDs' memory: what they aim at, and what instances cannot have of it."""
 
 import json
-import sys
-import types
+import socket
+import threading
 
 import pytest
 from hypothesis import given
@@ -82,38 +82,49 @@ def test_what_osds_have_is_read_from_the_kernel(tmp_path):
 
 
 class Osds:
-    """The OSDs' sockets, and what each aims at."""
+    """OSDs behind their admin sockets, and what each aims at."""
 
     def __init__(self, folder, **aims):
-        self.folder = folder
         self.aims = aims
         self.silent = None
+        self.nonsense = b""
         for name in aims:
-            (folder / f"ceph-{name.replace('_', '.')}.asok").touch()
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(folder / f"ceph-{name.replace('_', '.')}.asok"))
+            listener.listen()
+            threading.Thread(
+                target=self._serve, args=(name, listener), daemon=True
+            ).start()
 
-    def ask(self, path, words, format):
-        assert format == "json"
-        name = path.rpartition("/")[2].removeprefix("ceph-").removesuffix(".asok")
-        name = name.replace(".", "_")
-        if name == self.silent:
-            raise RuntimeError("exception: timed out")
-        if words[:2] == ["config", "get"]:
+    def _serve(self, name, listener):
+        while True:
+            connection, _ = listener.accept()
+            request = b""
+            while not request.endswith(b"\0"):
+                request += connection.recv(4096)
+            if name != self.silent:
+                answer = self.nonsense or self._answer(name, json.loads(request[:-1]))
+                connection.sendall(len(answer).to_bytes(4, "big") + answer)
+                connection.close()
+
+    def _answer(self, name, asked):
+        assert asked["format"] == "json"
+        assert asked["var"] == OPTION
+        if asked["prefix"] == "config get":
             return json.dumps({OPTION: str(self.aims[name])}).encode()
-        assert words[:3] == ["config", "set", OPTION]
-        self.aims[name] = int(words[3])
+        assert asked["prefix"] == "config set"
+        (value,) = asked["val"]
+        self.aims[name] = int(value)
         return b'{"success": ""}'
 
 
 @pytest.fixture
 def osds(tmp_path, monkeypatch):
     def make(**aims):
-        made = Osds(tmp_path, **aims)
-        module = types.ModuleType("ceph_daemon")
-        module.admin_socket = made.ask
-        monkeypatch.setitem(sys.modules, "ceph_daemon", module)
         monkeypatch.setattr(osd_memory, "_SOCKETS", tmp_path)
+        monkeypatch.setattr(osd_memory, "_PATIENCE", 0.3)
         monkeypatch.setattr(osd_memory, "total", lambda: 18 * GIB)
-        return made
+        return Osds(tmp_path, **aims)
 
     return make
 
@@ -143,3 +154,19 @@ def test_an_osd_that_does_not_answer_is_named_and_the_others_told(osds, caplog):
     assert osd_memory.apply(AUTO, 0) == ["osd.1"]
     assert "ceph-osd.0.asok: config get" in caplog.text
     assert "timed out" in caplog.text
+
+
+def test_an_answer_that_is_none_is_a_failure_of_that_osd(osds, caplog):
+    osds(osd_0=2 * GIB).nonsense = b"ERROR: (22) Invalid argument"
+    assert osd_memory.apply(AUTO, 0) == []
+    assert "ceph-osd.0.asok: config get" in caplog.text
+
+
+def test_a_socket_that_was_left_behind_is_a_failure_of_that_osd(osds, caplog, tmp_path):
+    made = osds(osd_1=2 * GIB)
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(tmp_path / "ceph-osd.0.asok"))
+    dead.close()
+    assert osd_memory.apply(AUTO, 0) == ["osd.1"]
+    assert made.aims == {"osd_1": 4 * GIB}
+    assert "ceph-osd.0.asok" in caplog.text
