@@ -5,7 +5,7 @@ would do is not looked for a second time: its plan tells.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from ganeti_ceph import plan
 from ganeti_ceph.errors import PrereqError
@@ -76,19 +76,17 @@ class Member:
 def findings(
     members: Sequence[Member],
     nodes: Sequence[Node],
-    silent: Mapping[str, str],
+    silent: Container[str],
     params: StorageParameters,
     fsid: str,
     cluster: ClusterFacts,
 ) -> list[Finding]:
     """Return what is wrong, nodes first.
 
-    ``nodes`` are those that answered; ``silent`` has the names of the others that
-    should have, with the reason.
+    ``nodes`` are those that answered; ``silent`` names the others that should have, of
+    which who asked them tells.
     """
-    found = [
-        Finding(name, f"it does not answer: {why}") for name, why in silent.items()
-    ]
+    found = []
     newcomers = {one.name for one in members if not one.ready and not one.offline}
     for name in sorted(newcomers):
         found.append(
@@ -157,7 +155,7 @@ def _differences(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[F
 
 
 def _silent_daemons(
-    members: Iterable[Member], silent: Mapping[str, str], cluster: ClusterFacts
+    members: Iterable[Member], silent: Container[str], cluster: ClusterFacts
 ) -> Iterable[Finding]:
     for one in members:
         if one.name not in silent:

@@ -38,15 +38,13 @@ def look(runner: Any, members: Sequence[Any], storage: Storage) -> Status:
             report = reply.answer
             break
         silence = f"{node.name}: {reply.error}"
-    found: list[Finding] = []
+    found = [
+        Finding(name, f"it does not answer: {why}") for name, why in silent.items()
+    ]
     if report is not None:
-        found = diagnose.findings(
+        found += diagnose.findings(
             known, nodes, silent, storage.params, storage.fsid, report.cluster
         )
-    else:
-        found = [
-            Finding(name, f"it does not answer: {why}") for name, why in silent.items()
-        ]
     return Status(
         storage, tuple(known), report, "" if report else silence, tuple(found)
     )
