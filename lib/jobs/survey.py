@@ -119,14 +119,15 @@ def ask_cluster(runner: Any, nodes: Iterable[Node]) -> tuple[ClusterFacts | None
     Only nodes that have its configuration and the administrator's key can ask.
     """
     able = [node for node in nodes if node.facts.conf and node.facts.has_keys]
-    # One that holds a mon knows most; another serves as well.
-    able.sort(key=lambda node: not node.facts.mons)
+    # Those that hold a mon know most; others serve as well.
+    able = [node for node in able if node.facts.mons] or able
     silence = "no node that is online has its configuration and key"
-    for node in able[:_TRIES]:
-        reply = rpc.call(runner, rpc.STATUS, {node.uuid: None})[node.uuid]
+    # At once: a cluster that is silent takes each of them as long.
+    names = {node.uuid: node.name for node in able[:_TRIES]}
+    for uuid, reply in rpc.call(runner, rpc.STATUS, dict.fromkeys(names)).items():
         if reply.answer is not None:
             return reply.answer, ""
-        silence = f"{node.name}: {reply.error}"
+        silence = f"{names[uuid]}: {reply.error}"
     return None, silence
 
 
