@@ -19,6 +19,8 @@ OTHER_DISK = "/dev/disk/by-id/lab-disk-2"
 INIT = "gnt-storage init-distributed-storage -s ceph default"
 DRY_RUN = INIT.replace(" default", " --dry-run default")
 NODES = ("node1", "node2", "node3")
+#: A pattern that does not match who looks for it.
+MKFS = "'ceph-osd .*--mkf[s]'"
 
 
 @pytest.fixture(scope="module")
@@ -312,12 +314,12 @@ def test_a_mon_that_does_not_start_ends_in_an_error_that_says_what_to_do(
 
 
 def while_an_osd_is_made(lab: TestLab, harm: Callable[[], object]) -> Result:
-    """Run init, and do some harm while node3 makes an OSD."""
+    """Run init, and do some harm while node3 makes an OSD, which is stopped for it."""
 
     def wait_and_harm() -> None:
         lab.run(
             "node3",
-            "for i in $(seq 600); do pgrep -f 'ceph-osd .*--mkf[s]' && exit;"
+            f"for i in $(seq 600); do pkill -STOP -f {MKFS} && exit;"
             " sleep 0.05; done; exit 1",
             timeout=90,
         )
@@ -343,7 +345,8 @@ def test_a_node_that_vanishes_half_way_is_told_of(lab: TestLab) -> None:
 def test_a_node_daemon_killed_half_way_is_told_of(lab: TestLab) -> None:
     """The OSD that was never finished is made anew; this time the node daemon dies."""
     done = while_an_osd_is_made(
-        lab, lambda: lab.run("node3", "pkill -9 -f ganeti-node[d]")
+        lab,
+        lambda: lab.run("node3", f"pkill -9 -f ganeti-node[d]; pkill -CONT -f {MKFS}"),
     )
     lab.run(
         "node3",
