@@ -186,8 +186,10 @@ def test_a_cluster_that_is_down_delays_and_hides_little(
             list(pool.map(lambda node: lab.run(node, start), NODES))
     lab.run("node1", "ceph --connect-timeout=60 mon stat")
     assert took < usual[1] + DELAY
-    # Ganeti's line of the running guest's disk, and ours of the pool.
-    (disk, pool_line) = faults
+    # Ours of the cluster, Ganeti's of the running guest's disk, and ours of the pool.
+    (cluster, disk, pool_line) = faults
+    silent = "ERROR:ECLUSTERCFG:cluster:None:the storage cluster does not answer"
+    assert cluster.startswith(silent)
     assert disk.startswith(f"ERROR:EINSTANCEFAULTYDISK:instance:{running.name}:")
     assert pool_line.startswith("ERROR:ENODERPC:node:node1.lab.example:the images in")
     for line in faults:
