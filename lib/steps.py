@@ -97,7 +97,7 @@ class Settle:
     """Wait for the quorum and set what holds for the whole cluster."""
 
     name: ClassVar[str] = "quorum"
-    limit: ClassVar[int] = 150
+    limit: ClassVar[int] = 360
     mons: tuple[str, ...]
     #: Options for Ceph's own configuration database, in their order.
     settings: tuple[tuple[str, str], ...]

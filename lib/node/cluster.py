@@ -14,7 +14,8 @@ from ganeti_ceph.steps import AwaitHealth, MakePool, Settle
 
 #: Seconds between two looks at something that is waited for.
 _PAUSE = 0.2
-_QUORUM_TIMEOUT = 60
+#: One that joins a cluster with data may take a minute and a half.
+_QUORUM_TIMEOUT = 150
 _OSD_TIMEOUT = 120
 
 
