@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ganeti import constants
+from ganeti import constants, errors
 from ganeti.storage import base
 
 from ganeti_ceph.disk import image, mappers, options
@@ -62,6 +62,7 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
         self.volume = _volume(unique_id, params)
         self.userspace = _opened_by_qemu(params)
         self._bytes: int | None = None
+        self._new = False
         # Ganeti reads "attached" right after making a device.
         self.Attach()
 
@@ -82,7 +83,9 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
             base.ThrowError("rbd disks know no exclusive storage")
         with _failing_as_ganeti():
             image.create(_volume(unique_id, params), size * MEBIBYTE, _options(params))
-        return cls(unique_id, children, size, params, dyn_params, **kwargs)
+        made = cls(unique_id, children, size, params, dyn_params, **kwargs)
+        made._new = True
+        return made
 
     def Attach(self, **kwargs: Any) -> bool:
         """Look for the image; ``attached`` tells whether there is one."""
@@ -101,7 +104,8 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
                 self.volume,
             )
         if not self.userspace:
-            self.Map()
+            with self._gone_if_failing():
+                self.Map()
         else:
             # A block device that somebody asked for would be a second way to it.
             self.Shutdown()
@@ -185,6 +189,17 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
                 hypervisor,
             )
         return self.volume.uri()
+
+    @contextlib.contextmanager
+    def _gone_if_failing(self) -> Iterator[None]:
+        """Remove an image that was just made: Ganeti forgets it if this fails."""
+        try:
+            yield
+        except errors.BlockDeviceError:
+            if self._new:
+                with contextlib.suppress(Error):
+                    image.remove(self.volume, 0)
+            raise
 
     def _show(self, path: str | None) -> None:
         self.dev_path = path

@@ -213,7 +213,7 @@ class TestNetwork:
         assert bare.run("node2", ["true"]).returncode == 0
         assert "cut off" in bare.tool("status").stdout
         bare.heal("node2")
-        bare.run("node1", "ping -c1 -W5 node2 && ping -6 -c1 -W5 node2")
+        bare.run("node1", "ping -c5 -W5 node2 && ping -6 -c5 -W5 node2")
 
     def test_a_cut_outlives_a_reboot(self, bare):
         bare.cut("node2")
@@ -221,7 +221,7 @@ class TestNetwork:
         cut_off = bare.run("node1", "ping -c1 -W1 node2", check=False).returncode != 0
         bare.heal("node2")
         assert cut_off
-        bare.run("node1", "ping -c1 -W5 node2")
+        bare.run("node1", "ping -c5 -W5 node2")
 
 
 class TestNothingIsLeft:

@@ -243,6 +243,24 @@ def test_exclusive_storage_is_refused(ganeti, images, disk):
     assert images == {}
 
 
+def test_a_new_image_that_cannot_be_mapped_is_not_left_behind(ganeti, images, disk_of):
+    made = bdev.Create(disk_of("kernelspace"), [], False)
+    ganeti.mappers.failing = "this node's kernel has no rbd driver"
+    with pytest.raises(BlockDeviceError, match="no rbd driver"):
+        made.Assemble()
+    assert images == {}
+
+
+def test_an_image_that_was_there_stays_when_it_cannot_be_mapped(
+    there, ganeti, images, disk_of
+):
+    found = bdev.FindDevice(disk_of("kernelspace"), [])
+    ganeti.mappers.failing = "this node's kernel has no rbd driver"
+    with pytest.raises(BlockDeviceError, match="no rbd driver"):
+        found.Assemble()
+    assert images == {NAME: there}
+
+
 @pytest.mark.parametrize(
     ("dry_run", "backing", "size"),
     [(False, True, 12), (True, True, 8), (False, False, 8), (True, False, 8)],
