@@ -5,6 +5,10 @@ import dataclasses
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.disk.uri import Place
 
+#: The buckets above a host in the CRUSH map as pairs of CRUSH type and name, the
+#: outermost first.
+CrushPlace = tuple[tuple[str, str], ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class Label:
@@ -86,8 +90,24 @@ class Osd:
     new: bool
     #: Whether data is meant to be on it.
     inside: bool = True
-    #: Its host in the CRUSH map; None while it has no place there.
+    #: The host that it last ran on; before it ever ran, that of its place.
     host: str | None = None
+    #: Its host in the CRUSH map, where administrators may give it any; None while it
+    #: has no place there.
+    bucket: str | None = None
+    device_class: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Where a CRUSH rule of the plain kind puts copies."""
+
+    #: The bucket, mostly a root, that all of them are below.
+    below: str
+    #: The CRUSH type of which each copy has its own: the failure domain.
+    domain: str
+    #: Of OSDs that it takes; None for all.
+    device_class: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +119,8 @@ class Pool:
     min_size: int
     pg_num: int
     applications: tuple[str, ...]
+    #: None for a rule of another kind than the plain one.
+    rule: Rule | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +137,10 @@ class ClusterFacts:
     #: One sentence per health check that is not good.
     checks: tuple[str, ...]
     #: The place of each host in the CRUSH map, as pairs of type and name, the outermost
-    #: first and the root left out.
-    places: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    #: first, which is the root; a host below no root has none.
+    places: tuple[tuple[str, CrushPlace], ...] = ()
+    #: How full an OSD may become by data that moves to it, as a part of its size.
+    backfillfull: float = 0.9
     #: How many placement groups serve nobody now; None if no mgr counts them.
     inactive: int | None = 0
 

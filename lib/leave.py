@@ -5,10 +5,9 @@ remove.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ganeti_ceph.facts import ClusterFacts, Osd
-from ganeti_ceph.params import FailureDomain, StorageParameters
+from ganeti_ceph.facts import ClusterFacts, CrushPlace, Osd, OsdUse, Rule
 from ganeti_ceph.plan import Stage
 from ganeti_ceph.steps import (
     AskStop,
@@ -21,6 +20,8 @@ from ganeti_ceph.steps import (
     StopDaemons,
     names_of,
 )
+
+GIBIBYTE = 2**30
 
 
 def osds_of(cluster: ClusterFacts, host: str) -> list[Osd]:
@@ -133,37 +134,82 @@ def offline_stages(
 
 
 def drain_refusals(
-    cluster: ClusterFacts,
-    host: str,
-    params: StorageParameters,
-    places: Mapping[str, Mapping[str, str]],
+    cluster: ClusterFacts, host: str, use: Sequence[OsdUse]
 ) -> list[str]:
     """Return why a host's data cannot move away.
 
-    ``places`` has, by host, the names of its CRUSH buckets by type.
+    ``use`` is how full the OSDs are, empty if nobody counts that.  Of pools whose rule
+    is not of the plain kind nothing is said.
     """
-    mine = {osd.id for osd in osds_of(cluster, host)}
-    rest = [
-        osd
-        for osd in cluster.osds
-        # One without a place in the CRUSH map gets no data.
-        if osd.id not in mine and osd.inside and osd.up and osd.host is not None
-    ]
-    domain = params.failure_domain
-    if domain is FailureDomain.OSD:
-        count = len(rest)
-    elif domain is FailureDomain.HOST:
-        count = len({osd.host for osd in rest})
-    else:
-        names = {places.get(str(osd.host), {}).get(domain.value) for osd in rest}
-        count = len(names - {None})
-    found = [
-        f"pool {pool.name} keeps {pool.size} copies, and without it there are only"
-        f" {count} failure domains ({domain.value}) for them; add a node first"
-        for pool in cluster.pools
-        if pool.size > count
-    ]
+    places = dict(cluster.places)
+    mine = [osd for osd in osds_of(cluster, host) if osd.inside]
+    here = {osd.id for osd in osds_of(cluster, host)}
+    rest = [osd for osd in cluster.osds if osd.id not in here and osd.inside and osd.up]
+    found = []
+    for pool in cluster.pools:
+        rule = pool.rule
+        if rule is None or not any(_takes(rule, osd, places) for osd in mine):
+            continue
+        left = [osd for osd in rest if _takes(rule, osd, places)]
+        count = len({_domain(rule.domain, osd, places) for osd in left} - {None})
+        if pool.size > count:
+            found.append(
+                f"pool {pool.name} keeps {pool.size} copies, and without it there are"
+                f" only {count} failure domains ({rule.domain}) for them; add a node"
+                " first"
+            )
+    rules = {pool.rule for pool in cluster.pools if pool.rule}
+    found += _too_full(mine, rest, rules, places, use, cluster.backfillfull)
     return found
+
+
+def _takes(rule: Rule, osd: Osd, places: Mapping[str, CrushPlace]) -> bool:
+    """Tell whether a rule puts copies on an OSD."""
+    if osd.bucket is None or rule.device_class not in (None, osd.device_class):
+        return False
+    above = {name for _, name in places.get(osd.bucket, ())}
+    return rule.below in above | {osd.bucket}
+
+
+def _domain(kind: str, osd: Osd, places: Mapping[str, CrushPlace]) -> str | None:
+    """Return the failure domain of a kind that an OSD is in."""
+    if kind == "osd":
+        return str(osd.id)
+    if kind == "host":
+        return osd.bucket
+    return dict(places.get(str(osd.bucket), ())).get(kind)
+
+
+def _too_full(
+    mine: Iterable[Osd],
+    rest: Iterable[Osd],
+    rules: Iterable[Rule],
+    places: Mapping[str, CrushPlace],
+    use: Sequence[OsdUse],
+    limit: float,
+) -> Iterator[str]:
+    """Say where the other OSDs that a rule takes have no room for what is to move."""
+    full = {one.id: one for one in use}
+    for rule in sorted(rules, key=lambda rule: (rule.below, rule.device_class or "")):
+        moving = sum(
+            full[osd.id].used
+            for osd in mine
+            if osd.id in full and _takes(rule, osd, places)
+        )
+        room = sum(
+            max(0, int(limit * full[osd.id].size) - full[osd.id].used)
+            for osd in rest
+            if osd.id in full and _takes(rule, osd, places)
+        )
+        if moving > room:
+            kind = f" of class {rule.device_class}" if rule.device_class else ""
+            yield (
+                f"{moving / GIBIBYTE:.1f} GiB are to move, and the other OSDs{kind}"
+                f" below {rule.below} have room for {room / GIBIBYTE:.1f} GiB (up to"
+                f" {limit:.0%}".replace("%", " %")
+                + " of each); add disks or a node first"
+            )
+            return
 
 
 def drain_stages(

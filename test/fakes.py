@@ -27,12 +27,16 @@ from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import (
     ClusterFacts,
+    CrushPlace,
     Device,
     Label,
     NodeFacts,
     Osd,
     OsdDir,
+    OsdUse,
     Pool,
+    Report,
+    Rule,
 )
 from ganeti_ceph.plan import PACKAGES, Node
 from ganeti_ceph.secret import Secret
@@ -200,7 +204,8 @@ def effect(
         )
         return node, dataclasses.replace(cluster, osds=marked)
     if isinstance(step, steps.PlaceHost):
-        places = {**dict(cluster.places), step.host: step.place}
+        place = (("root", "default"), *step.place)
+        places = {**dict(cluster.places), step.host: place}
         return node, dataclasses.replace(cluster, places=tuple(places.items()))
     if isinstance(step, steps.HandOver):
         others = tuple(name for name in cluster.mgrs if name != step.mgr)
@@ -236,22 +241,24 @@ def effect(
             labels[step.db_device] = make_label(
                 "", osd_uuid=step.osd_uuid, osd_id=None, complete=False
             )
-        made = Osd(number, step.osd_uuid, True, False, host=node.host)
+        made = Osd(number, step.osd_uuid, True, False, True, node.host, node.host)
         return _labelled(node, labels, number, step.fsid), dataclasses.replace(
-            cluster, osds=(*rest, made)
+            cluster, osds=(*rest, made), places=_with_place(cluster, node)
         )
     if isinstance(step, steps.MakeLvmOsds):
         labels, osds = {}, list(cluster.osds)
         for path in step.devices:
             osd_uuid = plan.osd_uuid(step.fsid, node.host, path + "lvm")
             labels[path] = make_label(step.fsid, osd_uuid=osd_uuid, osd_id=len(osds))
-            osds.append(Osd(len(osds), osd_uuid, True, False, host=node.host))
+            osds.append(
+                Osd(len(osds), osd_uuid, True, False, True, node.host, node.host)
+            )
         for path in step.db_devices:
             labels[path] = make_label(
                 step.fsid, osd_uuid=osds[-1].uuid, osd_id=osds[-1].id
             )
         return _labelled(node, labels, osds[-1].id, step.fsid), dataclasses.replace(
-            cluster, osds=tuple(osds)
+            cluster, osds=tuple(osds), places=_with_place(cluster, node)
         )
     if isinstance(step, steps.StartOsd):
         started = tuple(
@@ -260,13 +267,22 @@ def effect(
         )
         return node, dataclasses.replace(cluster, osds=started)
     if isinstance(step, steps.MakePool):
-        pool = Pool(step.pool, step.size, step.min_size, step.pg_num, ("rbd",))
+        rule = Rule("default", step.failure_domain, step.device_class)
+        pool = Pool(step.pool, step.size, step.min_size, step.pg_num, ("rbd",), rule)
         return node, dataclasses.replace(cluster, pools=(pool,))
     assert isinstance(
         step,
         steps.Settle | steps.AwaitHealth | steps.AwaitDaemons | steps.AskStop,
     ), step
     return node, cluster
+
+
+def _with_place(
+    cluster: ClusterFacts, node: Node
+) -> tuple[tuple[str, CrushPlace], ...]:
+    """Return the hosts' places with that of one whose first OSD starts."""
+    places = {node.host: (("root", "default"), *node.places), **dict(cluster.places)}
+    return tuple(sorted(places.items()))
 
 
 def _labelled(node: Node, labels: Mapping[str, Label], number: int, fsid: str) -> Node:
@@ -373,6 +389,12 @@ class FakeOsd:
     inside: bool = True
     host: str | None = None
     destroyed: bool = False
+    #: Its host in the CRUSH map, where that is not the one that it runs on.
+    bucket: str | None = None
+
+    @property
+    def place(self) -> str | None:
+        return self.bucket or self.host
 
 
 @dataclasses.dataclass
@@ -527,6 +549,7 @@ class FakeCeph:
                 for osd in self.osds.values()
             ],
             "modified": self.modified,
+            "backfillfull_ratio": 0.9,
             "pools": [
                 {
                     "pool_name": pool.name,
@@ -534,6 +557,7 @@ class FakeCeph:
                     "min_size": pool.min_size,
                     "pg_num": pool.pg_num,
                     "application_metadata": {name: {} for name in pool.applications},
+                    "crush_rule": 0,
                 }
                 for pool in self.pools.values()
             ],
@@ -545,6 +569,7 @@ class FakeCeph:
 
     def _osd_tree(self) -> Any:
         placed = [osd for osd in self.osds.values() if osd.up or osd.placed or osd.host]
+        hosts = self.hosts | {one.place for one in placed if one.place}
         return {
             "nodes": [
                 {"id": -1, "name": "default", "type": "root"},
@@ -553,11 +578,9 @@ class FakeCeph:
                         "id": -2 - index,
                         "name": host,
                         "type": "host",
-                        "children": [one.id for one in placed if one.host == host],
+                        "children": [one.id for one in placed if one.place == host],
                     }
-                    for index, host in enumerate(
-                        sorted(self.hosts | {one.host for one in placed if one.host})
-                    )
+                    for index, host in enumerate(sorted(hosts))
                 ),
                 *(
                     {
@@ -570,6 +593,28 @@ class FakeCeph:
                 ),
             ],
             "stray": [],
+        }
+
+    def _osd_crush_rule_dump(self) -> Any:
+        return [
+            {
+                "rule_id": 0,
+                "rule_name": "replicated_rule",
+                "steps": [
+                    {"op": "take", "item": -1, "item_name": "default"},
+                    {"op": "chooseleaf_firstn", "num": 0, "type": "host"},
+                    {"op": "emit"},
+                ],
+            }
+        ]
+
+    def _node_ls(self, type: str) -> Any:
+        assert type == "osd", type
+        ran = [osd for osd in self.osds.values() if osd.host and not osd.new]
+        # They are called by their kernels' names.
+        return {
+            f"{host}.example.org": [osd.id for osd in ran if osd.host == host]
+            for host in {osd.host for osd in ran}
         }
 
     def _health(self, detail: str = "") -> Any:
@@ -1307,6 +1352,8 @@ class FakeNodes:
         #: The OSDs that are needed, and what Ceph was asked about any.
         self.needed: set[int] = set()
         self.left: list[rpc.AskLeave] = []
+        #: Bytes on each OSD, of a tebibyte.
+        self.used = 0
         #: Why a step fails, by node's and step's name.
         self.failing: dict[tuple[str, str], str] = {}
 
@@ -1314,6 +1361,7 @@ class FakeNodes:
         """Answer the calls of an RPC runner."""
         runner.answers("ceph_look", self._look)
         runner.answers("ceph_status", self._status)
+        runner.answers("ceph_report", self._report)
         runner.answers("ceph_keys", self._keys)
         runner.answers("ceph_leave", self._leave)
         runner.answers("ceph_do", self._do)
@@ -1327,6 +1375,14 @@ class FakeNodes:
         if self.cluster is None:
             raise ExecError("there is no quorum")
         return wire.encode(self.cluster)
+
+    def _report(self, node: str, sent: Any) -> Any:
+        assert self.nodes[node].facts.has_keys, "asked where there are no keys"
+        if self.cluster is None:
+            raise ExecError("there is no quorum")
+        use = tuple(OsdUse(osd.id, 2**40, self.used) for osd in self.cluster.osds)
+        counts = (0,) * 7
+        return wire.encode(Report(self.cluster, 0, 0, (), use, (), *counts))
 
     def _keys(self, node: str, sent: Any) -> Any:
         if self.keys is None or not self.nodes[node].facts.mons:

@@ -14,7 +14,7 @@ from ganeti.rpc import node as ganeti_rpc
 
 from ganeti_ceph import leave, plan, rpc, state, wire
 from ganeti_ceph.errors import PrereqError
-from ganeti_ceph.facts import ClusterFacts
+from ganeti_ceph.facts import ClusterFacts, OsdUse
 from ganeti_ceph.jobs.base import ganeti_terms, run_stages
 from ganeti_ceph.jobs.survey import (
     ByName,
@@ -226,7 +226,7 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
     )
     here = {osd.id for osd in leave.osds_of(view.cluster, view.host)}
     if view.facts:
-        # They are stopped wherever the CRUSH map has them.
+        # Those, too, that have run elsewhere before.
         here |= {one.id for one in view.facts.facts.osds if one.fsid == storage.fsid}
     up = [osd.id for osd in view.cluster.osds if osd.id in here and osd.up]
     objection = _ask(unit, view, up, False)
@@ -274,13 +274,20 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
 def _drain(unit: Any, storage: Storage, node: Any, drained: bool) -> tuple[Stage, ...]:
     view = _view(unit, storage, node)
     if drained and not unit.op.force:
-        places = {one.host: dict(one.places) for one in view.others}
         _refuse(
             f"the data on {node.name} cannot move away",
-            leave.drain_refusals(view.cluster, view.host, storage.params, places),
+            leave.drain_refusals(view.cluster, view.host, _use(unit, view)),
             "; --force drains it for new instances, and lowers the number of copies",
         )
     return leave.drain_stages(view.cluster, view.host, view.acting(), drained)
+
+
+def _use(unit: Any, view: View) -> tuple[OsdUse, ...]:
+    acting = view.acting()
+    reply = rpc.call(unit.rpc, rpc.REPORT, {acting: None})[acting]
+    if reply.answer is None:
+        raise PrereqError(f"Ceph cannot be asked how full it is: {reply.error}")
+    return reply.answer.osds
 
 
 # gnt-node remove

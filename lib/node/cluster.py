@@ -10,6 +10,7 @@ from ganeti_ceph import ceph
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import ClusterFacts, Osd, OsdUse, Pool, PoolUse, Report
+from ganeti_ceph.node import crush
 from ganeti_ceph.steps import AwaitHealth, MakePool, Settle
 
 #: Seconds between two looks at something that is waited for.
@@ -68,7 +69,10 @@ def _facts(cluster: rados.Rados, status: dict[str, Any]) -> ClusterFacts:
     managers = ceph.command(cluster, "mgr dump")
     osds = ceph.command(cluster, "osd dump")
     tree = ceph.command(cluster, "osd tree")
-    hosts = _hosts(tree)
+    buckets = crush.buckets(tree)
+    rules = crush.rules(ceph.command(cluster, "osd crush rule dump"))
+    classes = {node["id"]: node.get("device_class") for node in tree["nodes"]}
+    hosts = {**buckets, **hosts_of_osds(cluster)}
     health, checks = _health(status["health"])
     active = [managers["active_name"]] if managers.get("active_name") else []
     return ClusterFacts(
@@ -84,6 +88,8 @@ def _facts(cluster: rados.Rados, status: dict[str, Any]) -> ClusterFacts:
                 "new" in osd["state"],
                 bool(osd["in"]),
                 hosts.get(osd["osd"]),
+                buckets.get(osd["osd"]),
+                classes.get(osd["osd"]),
             )
             for osd in osds["osds"]
         ),
@@ -94,47 +100,25 @@ def _facts(cluster: rados.Rados, status: dict[str, Any]) -> ClusterFacts:
                 pool["min_size"],
                 pool["pg_num"],
                 tuple(sorted(pool["application_metadata"])),
+                rules.get(pool["crush_rule"]),
             )
             for pool in osds["pools"]
         ),
         health=health,
         checks=checks,
-        places=_places(tree),
+        places=tuple(sorted(crush.places(tree).items())),
+        backfillfull=osds["backfillfull_ratio"],
         inactive=count_inactive(status) if active else None,
     )
 
 
-def _hosts(tree: dict[str, Any]) -> dict[int, str]:
-    """Return the host of each OSD that has one, as ``ceph osd tree`` tells it."""
+def hosts_of_osds(cluster: rados.Rados) -> dict[int, str]:
+    """Return the host that each OSD last ran on, without its domain."""
     return {
-        osd: node["name"]
-        for node in tree["nodes"]
-        if node["type"] == "host"
-        for osd in node["children"]
+        osd: host.partition(".")[0]
+        for host, osds in ceph.command(cluster, "node ls", type="osd").items()
+        for osd in osds
     }
-
-
-def _places(
-    tree: dict[str, Any],
-) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """Return the buckets above each host, as ``ceph osd tree`` tells them."""
-    above = {
-        child: node
-        for node in tree["nodes"]
-        if node["type"] not in ("host", "osd")
-        for child in node.get("children", ())
-    }
-    found = []
-    for node in tree["nodes"]:
-        if node["type"] != "host":
-            continue
-        place: list[tuple[str, str]] = []
-        bucket = above.get(node["id"])
-        while bucket is not None and bucket["type"] != "root":
-            place.insert(0, (bucket["type"], bucket["name"]))
-            bucket = above.get(bucket["id"])
-        found.append((node["name"], tuple(place)))
-    return tuple(found)
 
 
 def count_inactive(status: dict[str, Any]) -> int:

@@ -3,13 +3,15 @@
 import datetime
 import errno
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import rados
 
 from ganeti_ceph import ceph
 from ganeti_ceph.errors import CephError, ExecError
-from ganeti_ceph.node import files, services
+from ganeti_ceph.node import crush, files, services
+from ganeti_ceph.node.cluster import hosts_of_osds
 from ganeti_ceph.rpc import AskLeave, Objections
 from ganeti_ceph.run import Runner
 from ganeti_ceph.steps import (
@@ -105,9 +107,11 @@ def mark(step: MarkOsds) -> str:
 
 
 def place(step: PlaceHost) -> str:
-    """Move a host in the CRUSH map; what is missing on its way is made."""
-    spots = [f"{kind}={spot}" for kind, spot in (("root", "default"), *step.place)]
+    """Move a host below its root of the CRUSH map; what is missing there is made."""
     with ceph.connect() as cluster:
+        there = crush.places(ceph.command(cluster, "osd tree")).get(step.host)
+        root = there[0] if there else ("root", "default")
+        spots = [f"{kind}={spot}" for kind, spot in (root, *step.place)]
         ceph.command(cluster, "osd crush move", name=step.host, args=spots)
     return f"host {step.host} is at {' '.join(spots[1:])}"
 
@@ -200,11 +204,12 @@ def await_daemons(step: AwaitDaemons) -> str:
 def _missing(cluster: rados.Rados, step: AwaitDaemons) -> str:
     quorum = ceph.command(cluster, "quorum_status")["quorum_names"]
     missing = [f"mon.{one}" for one in step.mons if one not in quorum]
-    tree = ceph.command(cluster, "osd tree")["nodes"]
-    up = {node["id"] for node in tree if node.get("status") == "up"}
+    dump = ceph.command(cluster, "osd dump")["osds"]
+    up = {one["osd"] for one in dump if one["up"]}
+    hosts = hosts_of_osds(cluster)
+    running = Counter(host for osd, host in hosts.items() if osd in up)
     for host, count in step.osds:
-        children = [node["children"] for node in tree if node["name"] == host]
-        here = len(up.intersection(*children[:1])) if children else 0
+        here = running[host]
         if here < count:
             missing.append(f"{count - here} of {count} OSDs of {host}")
     return ", ".join(missing)

@@ -11,8 +11,8 @@ from outcome import KEYS, carry_out, changed, finished
 
 from ganeti_ceph import leave, plan
 from ganeti_ceph.cephconf import Mon
-from ganeti_ceph.facts import Osd, Pool
-from ganeti_ceph.params import FailureDomain, StorageParameters
+from ganeti_ceph.facts import Osd, OsdUse, Pool, Rule
+from ganeti_ceph.params import StorageParameters
 from ganeti_ceph.plan import Stage
 from ganeti_ceph.steps import (
     ForgetHost,
@@ -38,7 +38,8 @@ def cluster_of(mons=3, silent=(), **changes):
 
 
 def osd(number, host="node1", **changes):
-    values = {"up": True, "new": False, "inside": True, "host": host, **changes}
+    values = {"up": True, "new": False, "inside": True, "host": host, "bucket": host}
+    values.update(changes)
     return Osd(number, f"uuid-of-{number}", **values)
 
 
@@ -226,60 +227,151 @@ def test_a_node_without_daemons_has_nothing_to_stop(daemons, stops):
 
 
 def places(**racks):
-    return {host: {"rack": rack} for host, rack in racks.items()}
+    """Return the places of hosts by their racks, all of them below the root default."""
+    return tuple(
+        (host, (("root", "default"), *((("rack", rack),) if rack else ())))
+        for host, rack in racks.items()
+    )
 
 
-def drain(osds, size, domain=FailureDomain.HOST, where=None):
-    cluster = make_cluster(osds=osds, pools=(pool(size),))
-    params = dataclasses.replace(PARAMS, failure_domain=domain)
-    return leave.drain_refusals(cluster, "node1", params, where or {})
+def plain(domain="host", below="default", device_class=None):
+    return Rule(below, domain, device_class)
 
 
 HOSTS = (osd(0), osd(1, "node2"), osd(2, "node2"), osd(3, "node3"))
-RACKS = places(node2="r1", node3="r2")
+RACKS = places(node1="r0", node2="r1", node3="r2")
 
 
-@pytest.mark.parametrize(
-    ("domain", "enough"),
-    [(FailureDomain.OSD, 3), (FailureDomain.HOST, 2), (FailureDomain.RACK, 2)],
-)
+def drain(osds, size, rule=None, where=RACKS, use=(), **changes):
+    pools = (Pool("rbd", size, 1, 128, ("rbd",), rule or plain()),)
+    cluster = make_cluster(**{"osds": osds, "pools": pools, "places": where, **changes})
+    return leave.drain_refusals(cluster, "node1", use)
+
+
+@pytest.mark.parametrize(("domain", "enough"), [("osd", 3), ("host", 2), ("rack", 2)])
 def test_as_many_failure_domains_as_copies_are_left(domain, enough):
-    assert drain(HOSTS, enough, domain, RACKS) == []
-    (found,) = drain(HOSTS, enough + 1, domain, RACKS)
+    assert drain(HOSTS, enough, plain(domain)) == []
+    (found,) = drain(HOSTS, enough + 1, plain(domain))
     assert f"pool rbd keeps {enough + 1} copies" in found
-    assert f"only {enough} failure domains ({domain.value})" in found
+    assert f"only {enough} failure domains ({domain})" in found
 
 
 def test_hosts_in_the_same_rack_are_one_failure_domain():
-    same = places(node2="r1", node3="r1")
-    assert drain(HOSTS, 1, FailureDomain.RACK, same) == []
-    (found,) = drain(HOSTS, 2, FailureDomain.RACK, same)
+    same = places(node1="r0", node2="r1", node3="r1")
+    assert drain(HOSTS, 1, plain("rack"), same) == []
+    (found,) = drain(HOSTS, 2, plain("rack"), same)
     assert "only 1 failure domains" in found
 
 
-@pytest.mark.parametrize("where", [places(node2="r1"), {**RACKS, "node3": {}}])
-def test_a_host_whose_rack_is_not_known_is_no_failure_domain(where):
-    assert drain(HOSTS, 1, FailureDomain.RACK, where) == []
-    assert len(drain(HOSTS, 2, FailureDomain.RACK, where)) == 1
+def test_a_host_in_no_rack_is_no_failure_domain():
+    where = places(node1="r0", node2="r1", node3=None)
+    assert drain(HOSTS, 1, plain("rack"), where) == []
+    assert len(drain(HOSTS, 2, plain("rack"), where)) == 1
 
 
-@pytest.mark.parametrize("lacks", [{"up": False}, {"inside": False}, {"host": None}])
+@pytest.mark.parametrize("lacks", [{"up": False}, {"inside": False}, {"bucket": None}])
 @pytest.mark.parametrize(("domain", "left"), [("osd", 2), ("host", 1), ("rack", 1)])
 def test_osds_that_take_no_data_do_not_count(lacks, domain, left):
     osds = (*HOSTS[:3], dataclasses.replace(HOSTS[3], **lacks))
-    assert drain(osds, left, FailureDomain(domain), RACKS) == []
-    assert len(drain(osds, left + 1, FailureDomain(domain), RACKS)) == 1
+    assert drain(osds, left, plain(domain)) == []
+    assert len(drain(osds, left + 1, plain(domain))) == 1
+
+
+def test_osds_count_where_the_crush_map_has_them():
+    # Each node has a bucket of its own name and another one for its fast disks.
+    osds = [
+        dataclasses.replace(one, bucket=f"{one.host}-fast" if one.id % 2 else one.host)
+        for one in (*HOSTS, osd(4), osd(5))
+    ]
+    where = tuple(
+        (bucket, (("root", "fast" if "fast" in bucket else "default"),))
+        for bucket in sorted({one.bucket for one in osds})
+    )
+    # Fast ones beside its own: osd.1 of node2 and osd.3 of node3; others: osd.2.
+    assert drain(tuple(osds), 2, plain("host", "fast"), where) == []
+    assert len(drain(tuple(osds), 3, plain("host", "fast"), where)) == 1
+    assert drain(tuple(osds), 1, plain("host"), where) == []
+    assert len(drain(tuple(osds), 2, plain("host"), where)) == 1
+
+
+def test_a_pool_takes_osds_of_its_class_alone():
+    classes = ("ssd", "ssd", "hdd", "hdd")
+    osds = tuple(
+        dataclasses.replace(one, device_class=kind)
+        for one, kind in zip(HOSTS, classes, strict=True)
+    )
+    assert drain(osds, 1, plain(device_class="ssd")) == []
+    assert len(drain(osds, 2, plain(device_class="ssd"))) == 1
+    # None of that class moves.
+    assert drain(osds, 3, plain(device_class="hdd")) == []
+
+
+def test_a_pool_below_a_bucket_takes_what_is_in_it():
+    assert drain(HOSTS, 3, plain(below="r1")) == []
+    assert len(drain(HOSTS, 3, plain(below="r0"))) == 1
+    assert len(drain(HOSTS, 3, plain("osd", below="node1"))) == 1
 
 
 def test_each_pool_that_would_lack_a_copy_is_named():
-    pools = (pool(2, "small"), pool(3, "big"), pool(4, "bigger"))
-    cluster = make_cluster(osds=HOSTS, pools=pools)
-    found = leave.drain_refusals(cluster, "node1", PARAMS, {})
+    pools = tuple(
+        Pool(name, size, 1, 128, ("rbd",), rule)
+        for name, size, rule in (
+            ("small", 2, plain()),
+            ("big", 3, plain()),
+            ("bigger", 4, plain()),
+            # Nobody can tell.
+            ("odd", 5, None),
+        )
+    )
+    found = drain(HOSTS, 0, pools=pools)
     assert [one.split()[1] for one in found] == ["big", "bigger"]
 
 
 def test_without_a_pool_any_node_may_be_drained():
-    assert leave.drain_refusals(make_cluster(osds=HOSTS), "node1", PARAMS, {}) == []
+    assert drain(HOSTS, 0, pools=()) == []
+
+
+def used(*gibibytes, size=10):
+    return tuple(
+        OsdUse(number, size * 2**30, int(part * 2**30))
+        for number, part in enumerate(gibibytes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("use", "room"),
+    [
+        # Each of three others may have nine of its ten.
+        (used(6, 7, 7, 7), None),
+        (used(6.1, 7, 7, 7), "6.0"),
+        # One that has more takes none.
+        (used(4.5, 9.5, 7, 7), "4.0"),
+        ((), None),
+    ],
+)
+def test_the_others_have_room_for_what_moves(use, room):
+    found = drain(HOSTS, 2, use=use)
+    if room is None:
+        assert found == []
+    else:
+        (text,) = found
+        assert f"{use[0].used / 2**30:.1f} GiB are to move" in text
+        assert f"have room for {room} GiB (up to 90 % of each)" in text
+
+
+def test_how_full_osds_may_be_is_the_administrator_s():
+    assert drain(HOSTS, 2, use=used(6, 7, 7, 7), backfillfull=0.89) != []
+    assert drain(HOSTS, 2, use=used(7, 7, 7, 7), backfillfull=0.95) == []
+
+
+def test_only_osds_of_the_class_have_room():
+    osds = tuple(
+        dataclasses.replace(one, device_class=kind)
+        for one, kind in zip(HOSTS, ("ssd", "ssd", "hdd", "hdd"), strict=True)
+    )
+    assert drain(osds, 1, plain(device_class="ssd"), use=used(2, 7, 0, 0)) == []
+    (found,) = drain(osds, 1, plain(device_class="ssd"), use=used(2.5, 7, 0, 0))
+    assert "the other OSDs of class ssd below default" in found
 
 
 OSDS = (

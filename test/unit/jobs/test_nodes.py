@@ -309,9 +309,11 @@ def test_the_data_of_a_drained_node_moves_away(made):
 def grow_osds(ganeti):
     """Let there be a fourth host with an OSD."""
     first = ganeti.nodes.cluster.osds[0]
-    more = dataclasses.replace(first, id=9, uuid="nine", host="node9")
+    more = dataclasses.replace(first, id=9, uuid="nine", host="node9", bucket="node9")
     ganeti.nodes.cluster = dataclasses.replace(
-        ganeti.nodes.cluster, osds=(*ganeti.nodes.cluster.osds, more)
+        ganeti.nodes.cluster,
+        osds=(*ganeti.nodes.cluster.osds, more),
+        places=(*ganeti.nodes.cluster.places, ("node9", (("root", "default"),))),
     )
 
 
@@ -322,6 +324,14 @@ def test_data_without_a_place_to_go_stays(made):
     assert made.nodes.asked == []
     Modification(made, "node3", drained=True, force=True).run()
     assert not osd_of(made, "node3").inside
+
+
+def test_data_without_room_stays(made):
+    grow_osds(made)
+    made.nodes.used = 2**40 * 7 // 10
+    text = Modification(made, "node3", drained=True).refusal()
+    assert "716.8 GiB are to move" in text
+    assert made.nodes.asked == []
 
 
 def test_what_moved_away_may_come_back(made):

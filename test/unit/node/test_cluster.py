@@ -9,7 +9,7 @@ from fakes import OTHER_FSID, RELEASES, FakePool, UnknownCallError, recorded
 from ganeti_ceph import ceph, plan, wire
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import CephError, ExecError
-from ganeti_ceph.facts import Osd, OsdUse, Pool, PoolUse, Report
+from ganeti_ceph.facts import Osd, OsdUse, Pool, PoolUse, Report, Rule
 from ganeti_ceph.node import cluster, members
 from ganeti_ceph.steps import AwaitDaemons, AwaitHealth, HandOver, MakePool, Settle
 
@@ -35,7 +35,8 @@ def test_the_facts_are_those_that_ceph_tells(storage, release):
         (1, True, False),
         (2, True, False),
     ]
-    assert Pool("rbd", 3, 2, 128, ("rbd",)) in facts.pools
+    rule = Rule("default", "host", None)
+    assert Pool("rbd", 3, 2, 128, ("rbd",), rule) in facts.pools
     assert (facts.health, facts.checks) == ("HEALTH_OK", ())
 
 
@@ -89,24 +90,21 @@ def test_an_osd_is_in_or_out_and_on_its_host(storage):
     # A host may have no OSD.
     storage.hosts = {"node3"}
     assert cluster.status().osds == (
-        Osd(0, "a", True, False, True, "node1"),
-        Osd(1, "b", False, False, False, "node2"),
-        Osd(2, "c", False, False, True, "node1"),
-        Osd(3, "d", False, True, True, None),
+        Osd(0, "a", True, False, True, "node1", "node1"),
+        Osd(1, "b", False, False, False, "node2", "node2"),
+        Osd(2, "c", False, False, True, "node1", "node1"),
+        Osd(3, "d", False, True, True, None, None),
     )
 
 
-def test_a_rack_is_no_host(storage):
-    storage.osd("a", new=False, up=True)
-    storage.answers["osd tree"] = {
-        "nodes": [
-            {"id": -1, "name": "default", "type": "root", "children": [-3]},
-            {"id": -3, "name": "r1", "type": "rack", "children": [-2, 0]},
-            {"id": -2, "name": "node1", "type": "host", "children": []},
-            {"id": 0, "name": "osd.0", "type": "osd", "status": "up"},
-        ]
-    }
-    assert cluster.status().osds[0].host is None
+def test_an_osd_is_of_the_host_that_it_runs_on_wherever_the_crush_map_has_it(storage):
+    storage.osd("a", new=False, up=True, host="node1", bucket="node1-fast")
+    # Where one will run that never did, only its place tells.
+    storage.osd("b", host="node2")
+    assert cluster.status().osds == (
+        Osd(0, "a", True, False, True, "node1", "node1-fast"),
+        Osd(1, "b", False, True, True, "node2", "node2"),
+    )
 
 
 # Placement groups
@@ -530,20 +528,3 @@ def test_a_cluster_without_a_mgr_is_not_healthy_whatever_it_says(healthy, clock)
 def test_the_job_waits_longer_than_the_node_does(kind, waits):
     # The node's error says what is missing, the job's only that time is over.
     assert kind.limit > waits + ceph.TIMEOUT
-
-
-def test_each_host_s_place_is_told_without_the_root(storage):
-    storage.answers["osd tree"] = {
-        "nodes": [
-            {"id": -1, "name": "default", "type": "root", "children": [-2, -5]},
-            {"id": -2, "name": "b", "type": "room", "children": [-3]},
-            {"id": -3, "name": "r1", "type": "rack", "children": [-4]},
-            {"id": -4, "name": "node1", "type": "host", "children": [0]},
-            {"id": 0, "name": "osd.0", "type": "osd"},
-            {"id": -5, "name": "node2", "type": "host", "children": []},
-        ]
-    }
-    assert cluster.status().places == (
-        ("node1", (("room", "b"), ("rack", "r1"))),
-        ("node2", ()),
-    )

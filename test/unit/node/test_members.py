@@ -594,13 +594,35 @@ def test_mons_that_just_start_are_asked_more_often(back):
 # A host's place
 
 
-def test_a_host_is_moved_below_the_root_to_all_of_its_place(storage):
-    storage.answers["osd crush move"] = None
-    step = PlaceHost("node1", (("room", "b"), ("rack", "r1")))
-    assert members.place(step) == "host node1 is at room=b rack=r1"
-    assert storage.commands == [
-        (
-            "osd crush move",
-            {"name": "node1", "args": ["root=default", "room=b", "rack=r1"]},
-        )
+TREE = {
+    "nodes": [
+        {"id": -1, "name": "default", "type": "root", "children": [-2]},
+        {"id": -2, "name": "node1", "type": "host", "children": []},
+        {"id": -3, "name": "fast", "type": "root", "children": [-4]},
+        {"id": -4, "name": "r9", "type": "rack", "children": [-5]},
+        {"id": -5, "name": "node2", "type": "host", "children": []},
+        # Nobody has put it below a root.
+        {"id": -6, "name": "node3", "type": "host", "children": []},
     ]
+}
+
+
+@pytest.mark.parametrize(
+    ("host", "root"),
+    [
+        ("node1", "default"),
+        # An administrator's own.
+        ("node2", "fast"),
+        ("node3", "default"),
+        ("node4", "default"),
+    ],
+)
+def test_a_host_is_moved_below_its_root_to_all_of_its_place(storage, host, root):
+    storage.answers["osd crush move"] = None
+    storage.answers["osd tree"] = TREE
+    step = PlaceHost(host, (("room", "b"), ("rack", "r1")))
+    assert members.place(step) == f"host {host} is at room=b rack=r1"
+    assert storage.commands[-1] == (
+        "osd crush move",
+        {"name": host, "args": [f"root={root}", "room=b", "rack=r1"]},
+    )
