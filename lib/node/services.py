@@ -1,6 +1,7 @@
 """systemd's units of Ceph's daemons."""
 
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,10 @@ _PATIENCE = 40
 
 #: An OSD has 90 s to write down what it has in memory.
 _STOP_PATIENCE = 110
+
+#: How often a daemon that systemd gave up on is started again within so many seconds.
+MOST_TRIES = 3
+_TRIES_SPAN = 86400
 
 _WANTED = Path("/etc/systemd/system/multi-user.target.wants")
 _OSD_DROPIN = Path("/etc/systemd/system/ceph-osd@.service.d/10-ganeti-ceph.conf")
@@ -68,25 +73,54 @@ def stop(daemons: Sequence[tuple[str, str]], run: Runner) -> None:
         run(["systemctl", "disable", "--now", *units], timeout=_STOP_PATIENCE)
 
 
-def start_failed(run: Runner) -> list[str]:
-    """Start what systemd gave up on, if it shall run at each boot; return the units."""
+def start_failed(run: Runner) -> tuple[list[str], list[str]]:
+    """Start what systemd gave up on, if it shall run at each boot.
+
+    Return the units that were started, and those that were tried too often for that:
+    a disk that fails is not made better by an OSD that reads it again and again.
+    """
     words = ["systemctl", "list-units", "--state=failed", "--plain", "--no-legend"]
     patterns = [f"ceph-{kind}@*.service" for kind in ("mon", "mgr", "osd")]
     listed = run([*words, *patterns])
-    started = []
+    started, given_up = [], []
     for unit in (line.split()[0] for line in listed.splitlines() if line.strip()):
         enabled = run(["systemctl", "is-enabled", unit], ok=(0, 1))
-        if enabled.strip() == "enabled":
-            run(["systemctl", "reset-failed", unit], timeout=_PATIENCE)
-            # The watcher has more to do than to wait for it.
-            run(["systemctl", "start", "--no-block", unit], timeout=_PATIENCE)
-            started.append(unit)
-    return started
+        if enabled.strip() != "enabled":
+            continue
+        if not _try(unit):
+            given_up.append(unit)
+            continue
+        run(["systemctl", "reset-failed", unit], timeout=_PATIENCE)
+        # The watcher has more to do than to wait for it.
+        run(["systemctl", "start", "--no-block", unit], timeout=_PATIENCE)
+        started.append(unit)
+    return started, given_up
+
+
+def _try(unit: str) -> bool:
+    """Count a try, unless there were enough of them lately; tell whether it may be."""
+    path = _tries(unit)
+    now = time.time()
+    lately = [
+        float(word)
+        for word in (files.read(path) or "").split()
+        if now - _TRIES_SPAN < float(word) <= now
+    ]
+    if len(lately) >= MOST_TRIES:
+        return False
+    files.write(path, " ".join(map(str, [*lately, now])), 0o600)
+    return True
+
+
+def _tries(unit: str) -> Path:
+    return files.SCRATCH / "tries" / unit
 
 
 def start(kind: str, daemon_id: str, run: Runner) -> None:
     """Start a daemon now and at every boot, also one that systemd gave up on."""
     unit = f"ceph-{kind}@{daemon_id}.service"
+    # Somebody has seen to it.
+    _tries(unit).unlink(missing_ok=True)
     targets = (f"ceph-{kind}.target", "ceph.target")
     enable = ["systemctl", "--no-reload", "enable", "--now", unit, *targets]
     try:

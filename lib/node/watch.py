@@ -28,8 +28,15 @@ def mend(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> 
 
 def _start_daemons() -> None:
     """Start those that died too often for systemd, not those that somebody stopped."""
-    for unit in services.start_failed(run):
+    started, given_up = services.start_failed(run)
+    for unit in started:
         logging.info("ganeti-ceph started %s, which had died", unit)
+    for unit in given_up:
+        logging.warning(
+            "ganeti-ceph leaves %s down: it died again and again ('journalctl -u %s'"
+            " says of what); 'gnt-storage repair' starts it",
+            *(unit, unit),
+        )
 
 
 def make_room(guest: Any) -> None:

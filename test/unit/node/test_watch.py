@@ -41,6 +41,7 @@ def conf(tmp_path, monkeypatch):
     path = tmp_path / "ceph.conf"
     path.write_text(cephconf.HEADER + "[global]\n")
     monkeypatch.setattr(files, "CONF", path)
+    monkeypatch.setattr(files, "SCRATCH", tmp_path / "run")
     monkeypatch.setattr(watch, "_set_memory", lambda: None)
     return path
 
@@ -61,6 +62,34 @@ def test_daemons_that_died_are_started(conf, monkeypatch):
         ["reset-failed", MON],
         ["start", "--no-block", MON],
     ]
+
+
+def starts(monkeypatch, systemd):
+    return [call[-1] for call in watched(monkeypatch, systemd) if call[0] == "start"]
+
+
+def test_one_that_dies_again_and_again_is_left_down(conf, monkeypatch, caplog):
+    now = [1e9]
+    monkeypatch.setattr(services.time, "time", lambda: now[0])
+    failing = {OSD: "enabled"}
+    for _ in range(services.MOST_TRIES):
+        assert starts(monkeypatch, Systemd(**failing)) == [OSD]
+        now[0] += 300
+    assert starts(monkeypatch, Systemd(**failing)) == []
+    assert f"leaves {OSD} down" in caplog.text
+    # Another one is none the worse for it.
+    assert starts(monkeypatch, Systemd(**failing, **{MON: "enabled"})) == [MON]
+    now[0] = 1e9 + 86400
+    assert starts(monkeypatch, Systemd(**failing)) == [OSD]
+    assert starts(monkeypatch, Systemd(**failing)) == []
+
+
+def test_one_that_was_repaired_is_tried_again(conf, monkeypatch):
+    failing = {OSD: "enabled"}
+    for _ in range(services.MOST_TRIES):
+        starts(monkeypatch, Systemd(**failing))
+    services.start("osd", "3", Systemd())
+    assert starts(monkeypatch, Systemd(**failing)) == [OSD]
 
 
 def test_a_disabled_one_is_let_be(conf, monkeypatch):
