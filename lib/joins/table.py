@@ -194,6 +194,14 @@ JOINS: tuple[Join, ...] = (
         "gnt-instance add adopts images",
     ),
     Join(
+        "ganeti.rpc.node",
+        "_ConfigRpcCurl",
+        Kind.WRAP,
+        ("curl",),
+        "ganeti_ceph.rpc:notice_lost_nodes",
+        "a job does not wait for a node that is cut off",
+    ),
+    Join(
         "ganeti.utils",
         "VerifyDictOptions",
         Kind.WRAP,

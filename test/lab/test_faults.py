@@ -40,6 +40,7 @@ def _do_one(step):
         _os.kill(_os.getpid(), 9)
     return _do_one_really(step)
 """
+OSD_RUNS = "systemctl is-active -q 'ceph-osd@*'"
 REVIVE = "/usr/lib/ganeti/daemon-util start ganeti-noded"
 
 
@@ -96,6 +97,34 @@ def healthy(lab: TestLab, seconds: float = 180) -> None:
     wait_clean(lab)
 
 
+def cut_when(lab: TestLab, node: str, sign: str, command: str) -> Result:
+    """Run a command, cut a node off at a sign that it shows, and connect it again."""
+
+    def cut() -> None:
+        await_sign(lab, node, sign)
+        lab.cut(node)
+
+    with ThreadPoolExecutor() as pool:
+        harmed = pool.submit(cut)
+        try:
+            done = lab.run("node1", command, check=False, timeout=900)
+            harmed.result()
+        finally:
+            lab.heal(node)
+    return done
+
+
+def await_sign(lab: TestLab, node: str, sign: str) -> None:
+    lab.run(node, f"for i in $(seq 1200); do {sign} && exit; sleep 0.05; done; exit 1")
+
+
+def test_the_network_is_cut_while_it_is_made(lab: TestLab) -> None:
+    told(
+        cut_when(lab, "node3", "test -e /var/lib/ceph/mon/ceph-node3", INIT),
+        "gnt-storage init-distributed-storage",
+    )
+
+
 @pytest.mark.parametrize(
     ("step", "node"),
     [
@@ -121,12 +150,7 @@ def test_the_master_s_power_fails_while_it_is_made(lab: TestLab) -> None:
         lab.run(node, "systemctl stop 'ceph-osd@*'; rm -f /etc/ceph/ceph.client.g*")
 
     def cut() -> None:
-        lab.run(
-            "node3",
-            "for i in $(seq 600); do systemctl is-active -q 'ceph-osd@*' && exit;"
-            " sleep 0.05; done; exit 1",
-            timeout=90,
-        )
+        await_sign(lab, "node3", OSD_RUNS)
         lab.kill("node1")
 
     with ThreadPoolExecutor() as pool:
@@ -185,20 +209,72 @@ def test_the_node_daemon_dies_while_a_node_is_forgotten(guest: Guest) -> None:
     lives_on(guest)
     lab.run("node1", "gnt-node remove node4", timeout=300)
     assert set(osds(lab)) == {"node1", "node2", "node3"}
-    # Its disk still carries what the storage cluster has forgotten.
-    lab.run("node4", f"wipefs -qa {DISK}; head -c 20M /dev/zero > {DISK}")
-    lab.run("node4", "rm -rf /etc/ceph/ceph.* /var/lib/ceph/*/ceph-*")
-    lab.run("node1", [*ADD, "node4.lab.example"], timeout=400)
+    blank(lab, "node4")
+
+
+def blank(lab: TestLab, node: str) -> None:
+    """Take what the storage cluster has forgotten off a node."""
+    lab.run(node, f"wipefs -qa {DISK}; head -c 20M /dev/zero > {DISK}")
+    lab.run(node, "rm -rf /etc/ceph/ceph.* /var/lib/ceph/*/ceph-*")
+
+
+def test_the_master_s_power_fails_while_a_node_is_added(guest: Guest) -> None:
+    lab = guest.lab
+    guest.gnt("migrate -f -n node2")
+
+    def cut() -> None:
+        await_sign(lab, "node4", OSD_RUNS)
+        lab.kill("node1")
+
+    with ThreadPoolExecutor() as pool:
+        harmed = pool.submit(cut)
+        lab.run("node1", [*ADD, "node4.lab.example"], check=False, timeout=400)
+        harmed.result()
+    lab.start("node1")
+    answers(lab)
+    lab.run("node1", "gnt-storage repair node4", timeout=400)
+    healthy(lab)
+    assert set(osds(lab)) == set(NODES)
+    lives_on(guest)
+
+
+def test_the_network_is_cut_while_a_node_is_added(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run("node1", "gnt-node modify --offline=yes node4", timeout=300)
+    lab.run("node1", "ceph osd out $(ceph osd ls-tree node4)")
+    wait_clean(lab)
+    lab.run("node1", "gnt-node remove node4", timeout=300)
+    blank(lab, "node4")
+    add = " ".join([*ADD, "node4.lab.example"])
+    sign = "ls /var/lib/ceph/osd/ | grep -q ."
+    done = cut_when(lab, "node4", sign, add)
+    assert done.returncode == 1, done.stdout
+    assert "gnt-storage repair node4" in done.stdout + done.stderr
+    lab.run("node1", "gnt-storage repair node4", timeout=400)
     healthy(lab)
     lives_on(guest)
 
 
-@pytest.mark.parametrize("node", ["node2", "node3", "node4"])
+def test_the_network_is_cut_while_a_node_goes_offline(guest: Guest) -> None:
+    lab = guest.lab
+    command = "gnt-node modify --offline=yes node3"
+    # Its mon is out of the map, its daemons are about to stop.
+    sign = "! systemctl is-active -q 'ceph-mon@*'"
+    told(cut_when(lab, "node3", sign, command), "gnt-node modify")
+    lives_on(guest)
+    lab.run("node1", command, timeout=300)
+    lab.run("node1", [*ADD, "--readd", "node3.lab.example"], timeout=400)
+    healthy(lab)
+    lives_on(guest)
+
+
+@pytest.mark.parametrize("node", ["node1", "node3", "node4"])
 def test_the_power_of_each_node_fails(guest: Guest, node: str) -> None:
     lab = guest.lab
     lab.kill(node)
     lives_on(guest)
     lab.start(node)
+    answers(lab)
     healthy(lab, 240)
     lives_on(guest)
 

@@ -1,6 +1,7 @@
 """Calls to the nodes: every node gets an answer or a reason, and steps arrive whole."""
 
 import json
+import types
 
 import pytest
 from fakes import ADMIN, FakeRpc, UnknownCallError, make_node
@@ -164,3 +165,15 @@ def test_the_fake_knows_only_what_it_was_told(ganeti):
     with pytest.raises(UnknownCallError):
         rpc.call(ganeti, rpc.KEYS, {"u1": None})
     assert StartOsd.name == "osd-start"
+
+
+def test_a_node_that_is_lost_while_it_works_is_noticed():
+    import pycurl
+
+    options = {}
+    curl = types.SimpleNamespace(setopt=options.__setitem__)
+    assert rpc.notice_lost_nodes(lambda curl: "done", None, (curl,), {}) == "done"
+    assert options[pycurl.TCP_KEEPALIVE] == 1
+    # Linux asks nine times.
+    silent = options[pycurl.TCP_KEEPIDLE] + 9 * options[pycurl.TCP_KEEPINTVL]
+    assert 30 <= silent <= 90
