@@ -4,10 +4,12 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from .deploy import deploy
 from .disk import PARTS, disk
 from .errors import BenchError
+from .grow import grow
 from .lab import Lab
 from .plan import plan
 from .start import start
@@ -18,9 +20,10 @@ is 0 whatever was measured, and 1 if something could not be."""
 
 
 def run_deploy(args: argparse.Namespace) -> None:
-    """Compare init-distributed-storage with a script that does the same by hand."""
-    with _lab(args, ("node1", "node2", "node3")) as lab:
-        deploy(lab, args.runs)
+    """Compare making a storage cluster, and adding a node to it, with scripts."""
+    with _lab(args, ("node1", "node2", "node3", "node4")) as lab:
+        deploy(replace(lab, nodes=lab.nodes[:3]), args.runs)
+        grow(lab, args.runs)
 
 
 def run_disk(args: argparse.Namespace) -> None:

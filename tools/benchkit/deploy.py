@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import BenchError
-from .figures import ratios, summary
+from .figures import comparison
 from .lab import Lab, require
 
 DISK = "/dev/disk/by-id/lab-disk-1"
@@ -77,20 +77,9 @@ def deploy(lab: Lab, runs: int) -> None:
 
 def report(with_us: Sequence[float], without: Sequence[float]) -> str:
     """Return what came of all runs as text."""
-    lines = []
-    sums = [summary(seconds) for seconds in (with_us, without)]
-    for way, one in zip(WAYS, sums, strict=True):
-        lines.append(
-            f"{way.title:12} median {one.median:.1f} s"
-            f" (least {one.least:.1f}, most {one.most:.1f})"
-        )
-    ratio = sums[0].median / sums[1].median
-    pairs = ratios(with_us, without)
-    lines.append(
-        f"ratio        {ratio:.2f} (least {min(pairs):.2f}, most {max(pairs):.2f};"
-        f" aim: {AIM:.2f})"
+    return (
+        f"{comparison([way.title for way in WAYS], with_us, without)}; aim: {AIM:.2f}"
     )
-    return "\n".join(lines)
 
 
 def clean(lab: Lab) -> None:

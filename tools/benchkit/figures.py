@@ -73,3 +73,21 @@ def _figures(title: str, values: Sequence[float], digits: int) -> str:
 
 def _line(title: str, cells: Sequence[str]) -> str:
     return f"{title:{_TITLE}}" + "".join(f"{cell:>{_NUMBER}}" for cell in cells)
+
+
+def comparison(
+    titles: Sequence[str], first: Sequence[float], second: Sequence[float]
+) -> str:
+    """Return what came of two ways' runs, in seconds, and their ratio as text."""
+    sums = [summary(seconds) for seconds in (first, second)]
+    lines = [
+        f"{title:12} median {one.median:.1f} s"
+        f" (least {one.least:.1f}, most {one.most:.1f})"
+        for title, one in zip(titles, sums, strict=True)
+    ]
+    pairs = ratios(first, second)
+    lines.append(
+        f"ratio        {sums[0].median / sums[1].median:.2f}"
+        f" (least {min(pairs):.2f}, most {max(pairs):.2f})"
+    )
+    return "\n".join(lines)
