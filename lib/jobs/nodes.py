@@ -207,16 +207,24 @@ def _run(unit: Any, feedback: Callable[[str], None], again: str) -> None:
         run_stages(unit, stages, _names(unit), feedback, again)
 
 
-def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
+def _view_unless_forced(
+    unit: Any, storage: Storage, node: Any, mark: str
+) -> View | None:
+    """Return the view, None where there is none and the administrator knows of it."""
     try:
-        view = _view(unit, storage, node)
+        return _view(unit, storage, node)
     except PrereqError as err:
         if not unit.op.force:
             raise PrereqError(
-                f"{err}; --force marks it offline, and the storage cluster stays as it"
-                " is"
+                f"{err}; --force {mark}, and the storage cluster stays as it is"
             ) from None
         unit.LogWarning("the storage cluster is left as it is: %s", err)
+        return None
+
+
+def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
+    view = _view_unless_forced(unit, storage, node, "marks it offline")
+    if view is None:
         return ()
     if node.offline and view.host not in {mon.id for mon in view.cluster.mons}:
         return ()
@@ -272,7 +280,10 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
 
 
 def _drain(unit: Any, storage: Storage, node: Any, drained: bool) -> tuple[Stage, ...]:
-    view = _view(unit, storage, node)
+    mark = "marks it drained" if drained else "takes the mark off"
+    view = _view_unless_forced(unit, storage, node, mark)
+    if view is None:
+        return ()
     if drained and not unit.op.force:
         _refuse(
             f"the data on {node.name} cannot move away",

@@ -326,6 +326,21 @@ def test_data_without_a_place_to_go_stays(made):
     assert not osd_of(made, "node3").inside
 
 
+@pytest.mark.parametrize(
+    ("was", "drained", "mark"),
+    [("CANDIDATE", True, "marks it drained"), ("DRAINED", False, "takes the mark off")],
+)
+def test_a_silent_storage_cluster_moves_nothing(made, was, drained, mark):
+    made.nodes.cluster = None
+    text = Modification(made, "node3", was=was, drained=drained).refusal()
+    assert f"--force {mark}" in text
+    unit = Modification(made, "node3", was=was, drained=drained, force=True)
+    unit.run()
+    assert made.nodes.asked == []
+    assert unit.done == ["Ganeti's own"]
+    assert "left as it is" in unit.warnings[0]
+
+
 def test_data_without_room_stays(made):
     grow_osds(made)
     made.nodes.used = 2**40 * 7 // 10
