@@ -591,8 +591,9 @@ def _settle(
     cluster: ClusterFacts | None,
 ) -> Settle | None:
     # A mon on a node that is left out may not come.
-    names = tuple(mon.id for mon in mons if mon.id in hosts)
-    if cluster is not None and cluster.pools and set(names) <= set(cluster.quorum):
+    wanted = tuple(mon for mon in mons if mon.id in hosts)
+    names = {mon.id for mon in wanted}
+    if cluster is not None and cluster.pools and names <= set(cluster.quorum):
         # The pool is made after the settings, so they are there.
         return None
     settings = [("auth_allow_insecure_global_id_reclaim", "false")]
@@ -605,7 +606,7 @@ def _settle(
             ("mon_allow_pool_size_one", "true"),
             ("mon_warn_on_pool_no_redundancy", "false"),
         ]
-    return Settle(names, tuple(settings), MODULES_OFF)
+    return Settle(wanted, tuple(settings), MODULES_OFF)
 
 
 def _choose_mgrs(

@@ -98,7 +98,7 @@ class Settle:
 
     name: ClassVar[str] = "quorum"
     limit: ClassVar[int] = 360
-    mons: tuple[str, ...]
+    mons: tuple[Mon, ...]
     #: Options for Ceph's own configuration database, in their order.
     settings: tuple[tuple[str, str], ...]
     #: Modules of the mgr that are on by default and not wanted.
@@ -108,7 +108,8 @@ class Settle:
         """Say what the step will do."""
         settings = "".join(f", set {name}={value}" for name, value in self.settings)
         modules = "".join(f", mgr module {name} off" for name in self.modules_off)
-        return f"wait for the quorum of mons {', '.join(self.mons)}{settings}{modules}"
+        names = ", ".join(mon.id for mon in self.mons)
+        return f"wait for the quorum of mons {names}{settings}{modules}"
 
 
 @dataclasses.dataclass(frozen=True)

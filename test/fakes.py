@@ -525,7 +525,8 @@ class FakeCeph:
         return b"\x09monmap"
 
     def _quorum_status(self) -> Any:
-        return {"quorum_names": list(self.quorum)}
+        mons = [{"name": name} for name in self.mons]
+        return {"quorum_names": list(self.quorum), "monmap": {"mons": mons}}
 
     def _mgr_dump(self) -> Any:
         active, *standbys = self.mgrs or [""]

@@ -1,7 +1,7 @@
 """What one node does for the whole storage cluster: status, settings, pool, health."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import rados
@@ -18,6 +18,8 @@ _PAUSE = 0.2
 #: One that joins a cluster with data may take a minute and a half.
 _QUORUM_TIMEOUT = 150
 _OSD_TIMEOUT = 120
+#: Seconds for a mon to join by itself.
+_JOIN_PATIENCE = 4
 
 
 def status() -> ClusterFacts:
@@ -156,19 +158,40 @@ def _wait(seconds: float, reached: Callable[[], str]) -> None:
 
 def settle(step: Settle) -> str:
     """Wait for the quorum of all mons, then set what holds for the whole cluster."""
+    began = time.monotonic()
     with ceph.connect(timeout=_QUORUM_TIMEOUT, eager=True) as cluster:
 
         def absent() -> str:
-            names = ceph.command(cluster, "quorum_status")["quorum_names"]
-            missing = sorted(set(step.mons) - set(names))
-            return f"not in quorum: {', '.join(missing)}" if missing else ""
+            status = ceph.command(cluster, "quorum_status")
+            missing = [mon for mon in step.mons if mon.id not in status["quorum_names"]]
+            if time.monotonic() - began > _JOIN_PATIENCE:
+                _call_in(cluster, status, missing)
+            names = ", ".join(sorted(mon.id for mon in missing))
+            return f"not in quorum: {names}" if missing else ""
 
         _wait(_QUORUM_TIMEOUT, absent)
         for name in step.modules_off:
             ceph.command(cluster, "mgr module disable", module=name)
         for name, value in step.settings:
             ceph.command(cluster, "config set", who="global", name=name, value=value)
-    return f"mons {', '.join(step.mons)} are in quorum"
+    return f"mons {', '.join(mon.id for mon in step.mons)} are in quorum"
+
+
+def _call_in(
+    cluster: rados.Rados, status: dict[str, Any], missing: Iterable[Mon]
+) -> None:
+    """Add a new mon that could not do so itself, if the others are a quorum anyway.
+
+    Mons that knew one at the same address before take its connections for late ones of
+    that, until it has tried as often: that may take minutes.  Once it is in the map,
+    they connect to it.
+    """
+    known = {mon["name"] for mon in status["monmap"]["mons"]}
+    for mon in missing:
+        if mon.id not in known and 2 * len(status["quorum_names"]) > len(known) + 1:
+            ceph.command(cluster, "mon add", name=mon.id, addr=mon.address)
+            # Until they are a quorum again nothing more is known.
+            return
 
 
 def make_pool(step: MakePool) -> str:

@@ -48,7 +48,11 @@ EXAMPLES = [
         "make and start mon.node1 at 192.0.2.1",
     ),
     (
-        Settle(("node1", "node2"), (("a", "1"),), ("restful",)),
+        Settle(
+            (Mon("node1", "192.0.2.1"), Mon("node2", "fd00::2")),
+            (("a", "1"),),
+            ("restful",),
+        ),
         "wait for the quorum of mons node1, node2, set a=1, mgr module restful off",
     ),
     (MakeMgr("node1", ADMIN), "make and start mgr.node1"),

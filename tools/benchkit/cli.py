@@ -22,6 +22,7 @@ is 0 whatever was measured, and 1 if something could not be."""
 def run_deploy(args: argparse.Namespace) -> None:
     """Compare making a storage cluster, and adding a node to it, with scripts."""
     with _lab(args, ("node1", "node2", "node3", "node4")) as lab:
+        lab.master("gnt-node", "remove", lab.nodes[-1])
         deploy(replace(lab, nodes=lab.nodes[:3]), args.runs)
         grow(lab, args.runs)
 

@@ -13,7 +13,8 @@ from ganeti_ceph.facts import Osd, OsdUse, Pool, PoolUse, Report, Rule
 from ganeti_ceph.node import cluster, members
 from ganeti_ceph.steps import AwaitDaemons, AwaitHealth, HandOver, MakePool, Settle
 
-SETTLE = Settle(("node1", "node2"), (("one", "1"), ("two", "2")), ("restful",))
+MONS = (Mon("node1", "192.0.2.1"), Mon("node2", "192.0.2.2"))
+SETTLE = Settle(MONS, (("one", "1"), ("two", "2")), ("restful",))
 POOL = MakePool("vms", 3, 2, 128, "host", None, 3)
 HEALTH = AwaitHealth(30)
 
@@ -283,6 +284,72 @@ def test_all_mons_are_waited_for(storage, clock):
 def test_nobody_waits_for_what_is_there(storage, clock):
     cluster.settle(SETTLE)
     assert clock.now == 1000
+
+
+@pytest.fixture
+def three(storage):
+    """A quorum of three mons, and what calls a fourth one in."""
+    storage.quorum = ["node1", "node2", "node3"]
+    storage.mons = {name: f"192.0.2.{name[4:]}" for name in storage.quorum}
+    return Settle((Mon("node4", "192.0.2.4"),), (), ())
+
+
+def test_a_mon_that_cannot_join_by_itself_is_called_in_once(storage, clock, three):
+    joined = []
+
+    def mon_add(name, addr):
+        joined.append((name, addr, clock.now))
+        storage.mons[name] = addr
+        clock.after(3, lambda: storage.quorum.append(name))
+
+    storage._mon_add = mon_add
+    cluster.settle(three)
+    ((name, address, moment),) = joined
+    assert (name, address) == ("node4", "192.0.2.4")
+    assert 1004 < moment < 1006
+    assert clock.now < 1015
+
+
+def test_a_mon_that_joins_by_itself_is_let_be(storage, clock, three):
+    clock.after(3, lambda: storage.quorum.append("node4"))
+    cluster.settle(three)
+
+
+def test_a_mon_in_the_map_is_not_added_to_it(storage, clock, three):
+    storage.mons["node4"] = "192.0.2.4"
+    clock.after(60, lambda: storage.quorum.append("node4"))
+    cluster.settle(three)
+
+
+@pytest.mark.parametrize(
+    ("mons", "quorum", "called"),
+    [
+        # With it in the map, and dead, there would be no quorum.
+        (1, 1, False),
+        (2, 2, True),
+        (3, 2, False),
+        (3, 3, True),
+        (4, 3, True),
+        (5, 3, False),
+        (5, 4, True),
+    ],
+)
+def test_a_mon_is_called_in_where_the_others_are_a_quorum_with_it(
+    storage, clock, mons, quorum, called
+):
+    names = [f"node{number}" for number in range(1, mons + 1)]
+    storage.mons = dict.fromkeys(names, "192.0.2.1")
+    storage.quorum = names[:quorum]
+    asked = []
+
+    def mon_add(name, addr):
+        asked.append(name)
+        storage.mons[name] = addr
+
+    storage._mon_add = mon_add
+    with pytest.raises(ExecError, match="not in quorum: node9"):
+        cluster.settle(Settle((Mon("node9", "192.0.2.9"),), (), ()))
+    assert asked == ["node9"] * called
 
 
 def test_a_mon_that_does_not_come_is_named(storage, clock):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganeti_ceph import rpc, wire
+from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.node import config, files, serve
 from ganeti_ceph.rpc import PROTOCOL, Outcomes
@@ -245,6 +246,6 @@ def test_one_step_that_is_not_known_keeps_all_from_being_done(action):
 
 
 def test_steps_reach_those_who_do_them(storage, clock):
-    (outcome,) = do(Settle(("node1",), (("one", "1"),), ()))
+    (outcome,) = do(Settle((Mon("node1", "192.0.2.1"),), (("one", "1"),), ()))
     assert outcome.done == "mons node1 are in quorum"
     assert storage.settings == {"one": "1"}
