@@ -16,7 +16,7 @@ from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import AwaitDaemons, AwaitHealth, Keys, Settle, names_of
 
 #: What to do about health checks of Ceph's; of others its own words have to do.
-_REMEDIES = {
+REMEDIES = {
     "MON_CLOCK_SKEW": "synchronise the nodes' clocks (chrony)",
     "MON_DISK_BIG": "compact its store ('ceph tell mon.ID compact')",
     "MON_DISK_CRIT": "make room on the file system of /var/lib/ceph/mon",
@@ -24,7 +24,7 @@ _REMEDIES = {
     "OSD_BACKFILLFULL": "add disks or nodes, or remove data",
     "OSD_FULL": "add disks or nodes, or remove data: writes have stopped",
     "OSD_NEARFULL": "add disks or nodes, or remove data",
-    "OSD_SCRUB_ERRORS": "'ceph health detail' names the placement groups, 'ceph pg"
+    "OSD_SCRUBERRORS": "'ceph health detail' names the placement groups, 'ceph pg"
     " repair' mends one; a disk may be failing",
     "PG_DAMAGED": "'ceph health detail' names the placement groups, 'ceph pg repair'"
     " mends one; a disk may be failing",
@@ -37,11 +37,11 @@ _REMEDIES = {
 }
 
 #: Those that mean that something does not work, or may be lost.
-_ERRORS = frozenset(
+ERRORS = frozenset(
     {
         "MON_DISK_CRIT",
         "OSD_FULL",
-        "OSD_SCRUB_ERRORS",
+        "OSD_SCRUBERRORS",
         "PG_AVAILABILITY",
         "PG_DAMAGED",
         "POOL_FULL",
@@ -113,8 +113,8 @@ def findings(
     for check in cluster.checks:
         name, _, message = check.partition(": ")
         if name not in _TOLD:
-            remedy = f"; {_REMEDIES[name]}" if name in _REMEDIES else ""
-            found.append(Finding(None, f"{message} ({name}){remedy}", name in _ERRORS))
+            remedy = f"; {REMEDIES[name]}" if name in REMEDIES else ""
+            found.append(Finding(None, f"{message} ({name}){remedy}", name in ERRORS))
     return found
 
 

@@ -354,11 +354,11 @@ def test_a_check_is_said_in_cephs_words_and_with_a_remedy_where_there_is_one(
     assert found(made, checks=(check,)) == [Finding(None, text, error)]
 
 
-@pytest.mark.parametrize("name", sorted(diagnose._ERRORS | set(diagnose._REMEDIES)))
+@pytest.mark.parametrize("name", sorted(diagnose.ERRORS | set(diagnose.REMEDIES)))
 def test_no_check_is_an_error_or_has_a_remedy_and_is_left_out(made, name):
     (one,) = found(made, checks=(f"{name}: something",))
     assert one.text.startswith(f"something ({name})")
-    assert one.error == (name in diagnose._ERRORS)
+    assert one.error == (name in diagnose.ERRORS)
 
 
 @pytest.mark.parametrize("name", ["MGR_DOWN", "MON_DOWN", "OSD_DOWN", "OSD_HOST_DOWN"])

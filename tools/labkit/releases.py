@@ -16,10 +16,11 @@ PACKAGES = """
 
     ganeti ceph-mon ceph-mgr ceph-osd ceph-common python3-rados python3-rbd
     python3-ceph-argparse qemu-system-x86 qemu-block-extra qemu-utils fuse3
-    python3-pyparsing python3-wrapt python3-prometheus-client
+    python3-pyparsing python3-wrapt python3-prometheus-client python3-h11
+    python3-psutil
 
     make autoconf automake python3-docutils python3-pytest python3-mock
-    python3-hypothesis
+    python3-hypothesis python3-jsonschema
 
     busybox-static cpio
 """
