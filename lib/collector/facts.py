@@ -8,12 +8,19 @@ of the epoch.
 import dataclasses
 import functools
 
+#: What may be unknown: fields of :class:`Sample`, and what comes into some of them by a
+#: question of its own: how full OSDs are, their latencies, the versions of this node's
+#: daemons, what is read from and written to images.
+CLUSTER_PARTS = ("health", "mons", "mgrs", "counts", "groups", "capacity", "pools")
+NODE_PARTS = ("daemons", "osds", "use", "latencies", "devices", "versions")
+DISK_PARTS = ("images", "io")
+
 
 @dataclasses.dataclass(frozen=True)
 class Gap:
     """A part of a sample that is not known."""
 
-    #: The name of the sample's field.
+    #: One of those above.
     part: str
     reason: str
     #: When it was read last, None for never.

@@ -32,12 +32,6 @@ _PREFIX = "ganeti_ceph_"
 #: Ceph's words for its health, as numbers to compare.
 _HEALTH = {"HEALTH_OK": 0, "HEALTH_WARN": 1, "HEALTH_ERR": 2}
 
-#: The parts of a sample that may be unknown.
-_PARTS = (
-    *("health", "mons", "mgrs", "counts", "groups", "capacity", "pools", "osds"),
-    *("devices", "daemons", "images"),
-)
-
 Labels = dict[str, str]
 #: Labels of something, and what it is.
 Rows = list[tuple[Labels, Any]]
@@ -158,7 +152,9 @@ def _own(sample: Sample) -> Iterator[Metric]:
         [(node, sample.seconds)],
     )
     missing = {gap.part for gap in sample.gaps}
-    parts = [one for one in _PARTS if sample.leads or one != "images"]
+    parts: tuple[str, ...] = facts.NODE_PARTS
+    if sample.leads:
+        parts += facts.CLUSTER_PARTS + facts.DISK_PARTS
     yield _gauge(
         "part_known",
         "Whether a part of the numbers is known.",

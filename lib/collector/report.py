@@ -5,6 +5,9 @@ from typing import Any
 
 from ganeti_ceph import __version__, diagnose
 from ganeti_ceph.collector.facts import (
+    CLUSTER_PARTS,
+    DISK_PARTS,
+    NODE_PARTS,
     Daemon,
     Device,
     Gap,
@@ -28,11 +31,6 @@ FORMAT_VERSION = 1
 
 #: Checks that go away by themselves as long as data is on its way.
 _MENDED = frozenset({"OBJECT_MISPLACED", "PG_DEGRADED"})
-
-_DATA_PARTS = ("counts", "groups", "capacity", "pools")
-_CLUSTER_PARTS = ("health", "mons", "mgrs", *_DATA_PARTS)
-_NODE_PARTS = ("daemons", "osds", "devices")
-_DISK_PARTS = ("images",)
 
 #: What a report says, and how good it is.
 Judged = tuple[int, str]
@@ -415,7 +413,7 @@ COLLECTORS: Mapping[
         tuple[str, ...],
     ],
 ] = {
-    "ceph-cluster": (_judge_cluster, _cluster, _CLUSTER_PARTS),
-    "ceph-node": (_judge_node, _node, _NODE_PARTS),
-    "ceph-disks": (_judge_disks, _disks, _DISK_PARTS),
+    "ceph-cluster": (_judge_cluster, _cluster, CLUSTER_PARTS),
+    "ceph-node": (_judge_node, _node, NODE_PARTS),
+    "ceph-disks": (_judge_disks, _disks, DISK_PARTS),
 }
