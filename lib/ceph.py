@@ -4,7 +4,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import rados
@@ -35,11 +35,13 @@ def connect(
     eager: bool = False,
     key: Secret | None = None,
     mons: Sequence[Mon] = (),
+    keyring: str | None = None,
 ) -> Iterator[rados.Rados]:
     """Give a connection to the storage cluster that ends with the block.
 
     ``eager`` is for a cluster whose mons are being started; without ``key``, the
-    user's is in a keyring of this node; without ``mons``, those in ``conf`` are asked.
+    user's is in ``keyring``, or in a keyring of this node where Ceph looks for it;
+    without ``mons``, those in ``conf`` are asked.
     Raises :class:`CephError` if the cluster does not answer within ``timeout``
     seconds; commands over the connection are bounded likewise.
     """
@@ -50,6 +52,7 @@ def connect(
         **(_EAGER if eager else {}),
         **({"key": key.reveal()} if key else {}),
         **({"mon_host": ",".join(mon.vector for mon in mons)} if mons else {}),
+        **({"keyring": keyring} if keyring else {}),
     }
     try:
         cluster = rados.Rados(conffile=conf, name=user, conf=bounds)
@@ -80,14 +83,29 @@ def command(
     Raises :class:`CephError` with the command's errno.
     """
     request = json.dumps({"prefix": prefix, "format": "json", **args})
+    return _answer(prefix, lambda: cluster.mon_command(request, data))
+
+
+def manager_command(cluster: rados.Rados, prefix: str, /, **args: Any) -> Any:
+    """Run a command of the manager's and return its JSON answer, as :func:`command`."""
+    request = json.dumps({"prefix": prefix, "format": "json", **args})
+    return _answer(prefix, lambda: cluster.mgr_command(request, b""))
+
+
+def _answer(prefix: str, ask: Callable[[], tuple[int, bytes, str]]) -> Any:
     try:
-        code, answer, status = cluster.mon_command(request, data)
+        code, answer, status = ask()
     except rados.Error as err:
         raise _failure(f"'ceph {prefix}' failed", err) from err
     if code < 0:
         reason = " ".join(status.split()) or os.strerror(-code)
         raise CephError(f"'ceph {prefix}' failed: {reason}", -code)
-    return json.loads(answer) if answer.strip() else None
+    try:
+        return json.loads(answer) if answer.strip() else None
+    except ValueError as err:
+        raise CephError(
+            f"the answer to 'ceph {prefix}' is not whole ({err})", errno.EBADMSG
+        ) from err
 
 
 def _failure(what: str, err: rados.Error) -> CephError:

@@ -274,6 +274,18 @@ def pool_settings(answer: Any) -> dict[int, dict[str, Any]]:
     }
 
 
+@_reader("osd pool ls detail")
+def image_pools(answer: Any) -> tuple[str, ...]:
+    """Return the names of the pools that are for images."""
+    return tuple(
+        sorted(
+            str(one["pool_name"])
+            for one in answer
+            if "rbd" in one["application_metadata"]
+        )
+    )
+
+
 @_reader("osd df tree")
 def osds(df: Any) -> tuple[Osd, ...]:
     """Return the OSDs by id, out of ``osd df tree`` or, with less, ``osd tree``."""

@@ -89,16 +89,21 @@ def look(volume: Volume) -> ImageFacts | None:
     with _pool(volume, "open") as pool:
         try:
             with rbd.Image(pool, volume.image, read_only=True) as image:
-                return ImageFacts(
-                    size=int(image.size()),
-                    used=_used(image),
-                    features=_features(image),
-                    watchers=_watchers(image),
-                    snapshots=_snapshots(image),
-                    metadata=tuple(sorted(image.metadata_list())),
-                )
+                return look_inside(image)
         except rbd.ImageNotFound:
             return None
+
+
+def look_inside(image: rbd.Image) -> ImageFacts:
+    """Return all there is to know of an image that is open; raises as ``rbd`` does."""
+    return ImageFacts(
+        size=int(image.size()),
+        used=_used(image),
+        features=_features(image),
+        watchers=_watchers(image),
+        snapshots=_snapshots(image),
+        metadata=tuple(sorted(image.metadata_list())),
+    )
 
 
 def names(place: Place) -> frozenset[str]:

@@ -1,0 +1,141 @@
+"""The images of the storage cluster, a few of them opened at each reading.
+
+To open an image costs the OSDs some operations and this node 5 ms.  So a reading lists
+all of them, which is cheap, and opens those that were never opened, then those of
+which the last look is the oldest, as many as it may.
+"""
+
+import dataclasses
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import rados
+import rbd
+
+from ganeti_ceph.collector import read
+from ganeti_ceph.collector.facts import Image, ImageIo, ImageUse
+from ganeti_ceph.disk import describe, image
+from ganeti_ceph.errors import CephError
+
+#: How many images a reading opens, and for how many seconds it goes on with it.
+LIMIT = 64
+SECONDS = 2.0
+
+#: Pool, namespace and name.
+Key = tuple[str, str, str]
+
+
+class Images:
+    """What is known of the images, from one reading to the next."""
+
+    def __init__(
+        self,
+        limit: int | None = LIMIT,
+        seconds: float = SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open at most ``limit`` images in a reading, None for all of them."""
+        self._limit = limit
+        self._seconds = seconds
+        self._clock = clock
+        self._known: dict[Key, Image] = {}
+        #: When a look at an image was tried last, be it in vain.
+        self._tried: dict[Key, float] = {}
+
+    def look(
+        self,
+        cluster: rados.Rados,
+        pools: Iterable[str],
+        counters: Mapping[Key, ImageIo],
+    ) -> tuple[Image, ...]:
+        """Return the images in pools, by pool, namespace and name.
+
+        Raises :class:`CephError` if one of the pools cannot be listed, or nothing
+        answers any more.
+        """
+        listed = [key for pool in sorted(pools) for key in _list(cluster, pool)]
+        present = set(listed)
+        self._tried = {k: at for k, at in self._tried.items() if k in present}
+        self._known = {
+            key: self._count(key, counters.get(key)) for key in sorted(present)
+        }
+        self._open(cluster)
+        return tuple(self._known.values())
+
+    def _count(self, key: Key, now: ImageIo | None) -> Image:
+        known = self._known.get(key)
+        if known is None:
+            return Image(*key, io=now)
+        if now is None and known.io is None:
+            return known
+        rates = None if now is None else read.rates(known.io, now)
+        return dataclasses.replace(known, io=now, rates=rates)
+
+    def _open(self, cluster: rados.Rados) -> None:
+        due = sorted(self._known, key=lambda key: self._tried.get(key, 0.0))
+        end = time.monotonic() + self._seconds
+        for key in due[: self._limit]:
+            if self._limit is not None and time.monotonic() > end:
+                return
+            self._look_at(cluster, key)
+
+    def _look_at(self, cluster: rados.Rados, key: Key) -> None:
+        pool, namespace, name = key
+        known = self._known[key]
+        self._tried[key] = self._clock()
+        try:
+            with cluster.open_ioctx(pool) as context:
+                context.set_namespace(namespace)
+                # Read-only, so that this look is no watcher itself.
+                with rbd.Image(context, name, read_only=True) as opened:
+                    use = self._use(opened)
+            self._known[key] = dataclasses.replace(known, use=use, error=None)
+        except (rbd.ImageNotFound, rados.ObjectNotFound):
+            # Removed since they were listed.
+            del self._known[key]
+        except (rbd.Error, rados.Error) as err:
+            number = _number(err)
+            if number in (errno.ETIMEDOUT, errno.ESHUTDOWN):
+                # So will all others.
+                raise CephError(
+                    f"cannot open the image {known.place}/{name}:"
+                    f" {os.strerror(number)}",
+                    number,
+                ) from err
+            words = os.strerror(number)
+            self._known[key] = dataclasses.replace(known, error=words)
+
+    def _use(self, opened: rbd.Image) -> ImageUse:
+        found = image.look_inside(opened)
+        written = dict(found.metadata)
+        owners = [owner["owner"] for owner in opened.lock_get_owners()]
+        return ImageUse(
+            self._clock(),
+            found.size,
+            found.used,
+            found.watchers,
+            read.address(owners[0]) if owners else None,
+            written.get(describe.CLUSTER, ""),
+            written.get(describe.INSTANCE, ""),
+            written.get(describe.DISK, ""),
+        )
+
+
+def _list(cluster: rados.Rados, pool: str) -> Iterator[Key]:
+    try:
+        with cluster.open_ioctx(pool) as context:
+            for namespace in ("", *rbd.RBD().namespace_list(context)):
+                context.set_namespace(namespace)
+                for name in rbd.RBD().list(context):
+                    yield pool, namespace, name
+    except (rbd.Error, rados.Error) as err:
+        number = _number(err)
+        raise CephError(
+            f"cannot list the images in the pool {pool}: {os.strerror(number)}", number
+        ) from err
+
+
+def _number(err: rbd.Error | rados.Error) -> int:
+    return abs(int(getattr(err, "errno", None) or errno.EIO))

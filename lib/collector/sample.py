@@ -1,0 +1,364 @@
+"""Reads the storage cluster: every command to Ceph is given here.
+
+A reading asks a fixed number of questions, however many OSDs and images there are.
+Answers that grow with the OSDs are asked for this node's alone, but on the node of the
+mon that leads the quorum: its collector tells of all, and of the images.  Who leads
+thus follows a failure, and nobody has to be elected.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rados
+
+from ganeti_ceph import ceph
+from ganeti_ceph.collector import local, read
+from ganeti_ceph.collector.facts import (
+    Daemon,
+    Gap,
+    Image,
+    ImageIo,
+    Mgr,
+    Mon,
+    Osd,
+    Pool,
+    Sample,
+)
+from ganeti_ceph.collector.images import Images, Key
+from ganeti_ceph.errors import CephError, Error
+from ganeti_ceph.run import Runner
+
+#: The Ceph user that may only read.
+USER = "ganeti-collector"
+
+#: Seconds that a connection and each answer may take.
+TIMEOUT = 10
+
+#: How many of this node's OSDs are asked for their versions in one reading.
+_VERSIONS = 8
+
+#: What tells that there is nobody to ask anything more.
+_GONE = frozenset(
+    {
+        *(errno.ETIMEDOUT, errno.ESHUTDOWN, errno.ENOTCONN, errno.ECONNREFUSED),
+        *(errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNABORTED),
+    }
+)
+
+Value = TypeVar("Value")
+
+
+class _Answers:
+    """Ceph's answers in one reading, each asked for once, be it in vain."""
+
+    def __init__(self, cluster: rados.Rados | None, gone: CephError | None) -> None:
+        self.cluster = cluster
+        #: Why there is no use in asking on; None while there is.
+        self.gone = gone
+        self._got: dict[tuple[Any, ...], Any] = {}
+        self._silent_manager: CephError | None = None
+
+    def mon(self, prefix: str, **args: Any) -> Any:
+        """Return the answer of the mons; raises :class:`CephError`."""
+
+        def ask() -> Any:
+            try:
+                return ceph.command(self.cluster, prefix, **args)
+            except CephError as err:
+                if err.errno in _GONE:
+                    self.gone = err
+                raise
+
+        return self._once((prefix, *sorted(args.items())), ask)
+
+    def mgr(self, prefix: str, **args: Any) -> Any:
+        """Return the answer of the active manager; raises :class:`CephError`."""
+
+        def ask() -> Any:
+            self.need_manager()
+            try:
+                return ceph.manager_command(self.cluster, prefix, **args)
+            except CephError as err:
+                if err.errno in _GONE:
+                    # The mons are still there.
+                    self._silent_manager = CephError(
+                        f"the manager does not answer ({err})", errno.EAGAIN
+                    )
+                raise
+
+        return self._once((prefix, *sorted(args.items())), ask)
+
+    def need_manager(self) -> None:
+        """Raise :class:`CephError` while nobody counts anything."""
+        if not read.has_mgr(self.mon("status")):
+            raise CephError("no manager is active", errno.EAGAIN)
+        if self._silent_manager:
+            raise self._silent_manager
+
+    def _once(self, key: tuple[Any, ...], ask: Callable[[], Any]) -> Any:
+        if key not in self._got:
+            if self.gone:
+                raise self.gone
+            try:
+                self._got[key] = ask()
+            except CephError as err:
+                self._got[key] = err
+        found = self._got[key]
+        if isinstance(found, CephError):
+            raise found
+        return found
+
+
+class _Parts:
+    """Tells apart what could be read and what not."""
+
+    def __init__(self, since: dict[str, float], now: float) -> None:
+        self._since = since
+        self._now = now
+        self.gaps: list[Gap] = []
+
+    def read(self, part: str, ask: Callable[[], Value]) -> Value | None:
+        """Return a part; None, and a gap, if it cannot be read."""
+        try:
+            value = ask()
+        except Error as err:
+            self.gaps.append(Gap(part, str(err), self._since.get(part)))
+            return None
+        self._since[part] = self._now
+        return value
+
+
+class Sampler:
+    """Keeps a connection to the storage cluster and takes one sample after the other.
+
+    It never raises for what Ceph answers or does not answer.  For one thread only.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        run: Runner,
+        images: Images,
+        *,
+        keyring: str | None = None,
+        alone: bool = False,
+        ssconf: Path = local.SSCONF,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Sample for a host; ``alone`` tells of everything, whoever leads."""
+        self._host = host
+        self._run = run
+        self._images = images
+        self._keyring = keyring
+        self._alone = alone
+        self._ssconf = ssconf
+        self._clock = clock
+        #: When a part was read last.
+        self._since: dict[str, float] = {}
+        self._stack = contextlib.ExitStack()
+        self._cluster: rados.Rados | None = None
+        #: What OSDs of this node said of themselves, and since when they run.
+        self._told: dict[str, tuple[float | None, str | None, tuple[str, ...]]] = {}
+
+    def close(self) -> None:
+        """End the connection; the next sample makes a new one."""
+        self._cluster = None
+        self._stack.close()
+
+    def take(self) -> Sample:
+        """Read everything, as far as it answers.
+
+        A storage cluster that does not answer at all takes :data:`TIMEOUT`; one where
+        mons, manager and OSDs each fall silent meanwhile takes it thrice.
+        """
+        began, ticks = self._clock(), time.monotonic()
+        parts = _Parts(self._since, began)
+        answers = self._connect()
+        sample = self._read_cluster(began, answers, parts)
+        daemons = self._read_daemons(answers, parts, sample)
+        images = self._read_images(answers, parts) if sample.leads else None
+        if answers.gone:
+            # librados finds its way back to the mons that it knew, but neither to new
+            # ones nor with a new key.
+            self.close()
+        return dataclasses.replace(
+            sample,
+            daemons=daemons,
+            images=images,
+            gaps=tuple(parts.gaps),
+            seconds=time.monotonic() - ticks,
+        )
+
+    def _connect(self) -> _Answers:
+        try:
+            if self._cluster is None:
+                self._cluster = self._stack.enter_context(
+                    ceph.connect(
+                        user=f"client.{USER}", timeout=TIMEOUT, keyring=self._keyring
+                    )
+                )
+        except CephError as err:
+            return _Answers(None, err)
+        return _Answers(self._cluster, None)
+
+    def _read_cluster(self, began: float, answers: _Answers, parts: _Parts) -> Sample:
+        def counted(reader: Callable[[Any], Value], prefix: str, **args: Any) -> Value:
+            # The mons have an answer even then, but an old one.
+            answers.need_manager()
+            return reader(answers.mon(prefix, **args))
+
+        counts = parts.read("counts", lambda: read.counts(answers.mon("status")))
+        mons = parts.read("mons", lambda: _mons(answers))
+        leader = self._host if self._alone else _leader(answers, mons or ())
+        return Sample(
+            host=self._host,
+            names=local.names(self._ssconf),
+            taken=began,
+            seconds=0.0,
+            leader=leader,
+            fsid=read.fsid(answers.mon("status")) if counts else None,
+            health=parts.read(
+                "health", lambda: read.health(answers.mon("health", detail="detail"))
+            ),
+            mons=mons,
+            mgrs=parts.read("mgrs", lambda: _mgrs(answers)),
+            counts=counts,
+            groups=parts.read("groups", lambda: counted(read.groups, "status")),
+            capacity=parts.read(
+                "capacity", lambda: counted(read.capacity, "df", detail="detail")
+            ),
+            pools=parts.read(
+                "pools",
+                lambda: _with_settings(
+                    counted(read.pools, "df", detail="detail"), answers
+                ),
+            ),
+            osds=self._read_osds(answers, parts, leader == self._host),
+            devices=parts.read(
+                "devices",
+                lambda: read.devices(answers.mgr("device ls-by-host", host=self._host)),
+            ),
+        )
+
+    def _read_osds(
+        self, answers: _Answers, parts: _Parts, everything: bool
+    ) -> tuple[Osd, ...] | None:
+        """Return all OSDs, or those of this node."""
+        mine = {} if everything else {"filter_by": "name", "filter": self._host}
+
+        def use() -> tuple[Osd, ...]:
+            return read.osds(answers.mgr("osd df", output_method="tree", **mine))
+
+        def tree() -> tuple[Osd, ...]:
+            if everything:
+                return read.osds(answers.mon("osd tree"))
+            return read.osds(answers.mon("osd tree-from", bucket=self._host))
+
+        used = parts.read("use", use)
+        # Without a manager it is still known which ones run.
+        osds = parts.read("osds", (lambda: used) if used is not None else tree)
+        latencies = parts.read(
+            "latencies", lambda: read.latencies(answers.mgr("osd perf"))
+        )
+        if osds is None or latencies is None:
+            return osds
+        return tuple(
+            dataclasses.replace(osd, commit_latency=commit, apply_latency=apply)
+            for osd in osds
+            for commit, apply in [latencies.get(osd.id, (None, None))]
+        )
+
+    def _read_daemons(
+        self, answers: _Answers, parts: _Parts, sample: Sample
+    ) -> tuple[Daemon, ...] | None:
+        """Return the daemons of this node, with the versions that they tell Ceph."""
+        daemons = parts.read("daemons", lambda: local.daemons(self._run))
+        if daemons is None:
+            return None
+        osds = [one for one in daemons if one.kind == "osd"]
+        parts.read("versions", lambda: self._ask_osds(answers, osds))
+        versions = {("mon", mon.name): mon.version for mon in sample.mons or ()}
+        versions |= {("mgr", mgr.name): mgr.version for mgr in sample.mgrs or ()}
+        told = []
+        for one in daemons:
+            if one.kind == "osd":
+                _, version, devices = self._told.get(one.name, (None, None, ()))
+            else:
+                version, devices = versions.get((one.kind, one.name)), ()
+            told.append(dataclasses.replace(one, version=version, devices=devices))
+        return tuple(told)
+
+    def _ask_osds(self, answers: _Answers, osds: Sequence[Daemon]) -> int:
+        """Ask some OSDs that began to run since; return how many are still to ask."""
+        names = {one.name for one in osds}
+        self._told = {name: told for name, told in self._told.items() if name in names}
+        due = [
+            one
+            for one in osds
+            if one.running and self._told.get(one.name, (None,))[0] != one.started
+        ]
+        for one in due[:_VERSIONS]:
+            found = read.osd_metadata(answers.mon("osd metadata", id=int(one.name)))
+            self._told[one.name] = (one.started, *found)
+        return max(0, len(due) - _VERSIONS)
+
+    def _read_images(
+        self, answers: _Answers, parts: _Parts
+    ) -> tuple[Image, ...] | None:
+        counters = parts.read("io", lambda: _image_io(answers)) or {}
+
+        def look() -> tuple[Image, ...]:
+            pools = read.image_pools(answers.mon("osd pool ls", detail="detail"))
+            try:
+                return self._images.look(answers.cluster, pools, counters)
+            except CephError as err:
+                if err.errno == errno.ESHUTDOWN:
+                    # Ceph has shut this client out, and lets none but a new one in.
+                    answers.gone = err
+                raise
+
+        return parts.read("images", look)
+
+
+def _mons(answers: _Answers) -> tuple[Mon, ...]:
+    quorum = read.quorum(answers.mon("status"))
+    hosts = read.mon_hosts(answers.mon("mon metadata"))
+    return tuple(
+        dataclasses.replace(mon, host=host, version=version)
+        for mon in read.mons(answers.mon("mon dump"), quorum)
+        for host, version in [hosts.get(mon.name, (None, None))]
+    )
+
+
+def _leader(answers: _Answers, mons: Sequence[Mon]) -> str | None:
+    """Return the host of the mon that leads the quorum, None if that is not known."""
+    first = read.quorum(answers.mon("status"))[:1] if mons else ()
+    return next((mon.host or mon.name for mon in mons if mon.name in first), None)
+
+
+def _mgrs(answers: _Answers) -> tuple[Mgr, ...]:
+    return read.mgrs(
+        read.active_mgr(answers.mon("mgr stat")),
+        read.mgr_hosts(answers.mon("mgr metadata")),
+    )
+
+
+def _with_settings(pools: Sequence[Pool], answers: _Answers) -> tuple[Pool, ...]:
+    settings = read.pool_settings(answers.mon("osd pool ls", detail="detail"))
+    return tuple(
+        dataclasses.replace(pool, **settings.get(pool.id, {})) for pool in pools
+    )
+
+
+def _image_io(answers: _Answers) -> dict[Key, ImageIo]:
+    """Return what is counted of images: a manager tells of the 64 busiest only."""
+    found: dict[Key, ImageIo] = {}
+    for counter in ("read_bytes", "write_bytes"):
+        answer = answers.mgr("rbd perf image counters", sort_by=counter)
+        found |= read.image_io(answer)
+    return found

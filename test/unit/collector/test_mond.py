@@ -1,0 +1,101 @@
+"""What mond says, asked over a real connection."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from ganeti_ceph.collector.mond import LARGEST, Monitor
+
+
+@contextlib.asynccontextmanager
+async def agent(answer, port=0):
+    """Run something that answers each connection with bytes; give port and requests."""
+    asked = []
+
+    async def serve(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        if answer is not None:
+            writer.write(answer)
+            await writer.drain()
+            writer.close()
+        else:
+            await reader.read()
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", port) as server:
+        yield server.sockets[0].getsockname()[1], asked
+
+
+def answer(body, status=b"200 OK"):
+    length = str(len(body)).encode()
+    return b"HTTP/1.1 %s\r\nContent-Length: %s\r\n\r\n%s" % (status, length, body)
+
+
+def ask(said, times=1, **limits):
+    async def run():
+        async with agent(said) as (port, asked):
+            monitor = Monitor(port=port, **limits)
+            found = [await monitor.ask("/1/report/all") for _ in range(times)]
+            return found, asked
+
+    return asyncio.run(run())
+
+
+def test_what_it_says_is_asked_for_once_in_a_while():
+    found, asked = ask(answer(b'[{"name": "drbd"}]'), times=3, fresh=60)
+    assert found == [[{"name": "drbd"}]] * 3
+    assert len(asked) == 1 and asked[0].startswith(b"GET /1/report/all HTTP/1.1")
+    assert len(ask(answer(b"[]"), times=3, fresh=0)[1]) == 3
+
+
+def test_many_who_ask_at_once_ask_once():
+    async def run():
+        async with agent(answer(b"[1]")) as (port, asked):
+            monitor = Monitor(port=port)
+            found = await asyncio.gather(*(monitor.ask("/x") for _ in range(50)))
+            return found, len(asked)
+
+    assert asyncio.run(run()) == ([[1]] * 50, 1)
+
+
+def test_each_path_has_its_answer():
+    async def run():
+        async with agent(answer(b"[1]")) as (port, asked):
+            monitor = Monitor(port=port, fresh=60)
+            await monitor.ask("/a")
+            await monitor.ask("/b")
+            return len(asked)
+
+    assert asyncio.run(run()) == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        answer(b"{}"),
+        answer(b"[1"),
+        answer(b"\xff"),
+        answer(b"[1]", b"500 Oops"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1]",
+        answer(b"[" + b" " * LARGEST + b"]"),
+        None,
+    ],
+    ids=[
+        *("nothing", "no http", "no list", "half", "bytes", "error", "cut", "long"),
+        "silent",
+    ],
+)
+def test_an_answer_that_is_no_good_is_none(said):
+    assert ask(said, seconds=0.5)[0] == [[]]
+
+
+def test_without_it_there_is_nothing():
+    async def run():
+        async with agent(b"") as (port, _):
+            pass
+        return await Monitor(port=port).ask("/")
+
+    assert asyncio.run(run()) == []
