@@ -48,8 +48,21 @@ ERRORS = frozenset(
     }
 )
 
-#: Those of which it is said otherwise which daemon or node they are of.
-_TOLD = frozenset({"MGR_DOWN", "MON_DOWN", "OSD_DOWN", "OSD_HOST_DOWN"})
+#: Those of which it is said otherwise which daemon or node they are of,
+#: and what mends it where only the check is known.
+_TOLD = {
+    "MGR_DOWN": "'gnt-storage repair' starts one",
+    "MON_DOWN": "'gnt-storage repair' starts it; 'gnt-node modify --offline=yes' takes"
+    " out that of a node that stays away",
+    "OSD_DOWN": "'gnt-storage repair' starts it, or says what its disk lacks",
+    "OSD_HOST_DOWN": "start the node; 'gnt-node modify --offline=yes' lets the others"
+    " take over from one that stays away",
+}
+
+
+def remedy(check: str) -> str:
+    """Return what to do about a health check of Ceph's, "" if nobody knows."""
+    return REMEDIES.get(check) or _TOLD.get(check, "")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,7 +98,7 @@ def _judge_cluster(sample: Sample) -> Judged:
         if check.muted:
             continue
         mended = check.name in _MENDED and _moves(sample)
-        remedy = diagnose.REMEDIES.get(check.name)
+        remedy = diagnose.remedy(check.name)
         words = f"{check.message} ({check.name})" + (f"; {remedy}" if remedy else "")
         found.append((MENDING if mended else BAD, words))
     return _worst(found or [(BAD, sample.health.status)])
@@ -125,7 +125,7 @@ def _cluster(sample: Sample) -> dict[str, Any]:
                     "message": check.message,
                     "details": list(check.details),
                     "muted": check.muted,
-                    "remedy": diagnose.REMEDIES.get(check.name, ""),
+                    "remedy": diagnose.remedy(check.name),
                 }
                 for check in health.checks
             ],

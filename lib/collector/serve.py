@@ -18,6 +18,7 @@ from typing import Any
 
 import h11
 
+from ganeti_ceph.collector import mond
 from ganeti_ceph.collector.mond import Monitor
 
 #: Connections at a time; whoever comes then is told to come later.
@@ -38,10 +39,6 @@ _LINGER = 2**20
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 
-#: Where mond, too, has answers.
-_LIST = "/1/list/collectors"
-_ALL = "/1/report/all"
-
 
 @dataclasses.dataclass(frozen=True)
 class Body:
@@ -49,6 +46,8 @@ class Body:
 
     kind: str
     content: bytes
+    #: More headers.
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,8 +161,10 @@ class Server:
             return _error(404, "Unable to produce a report for the requested resource")
         if body is None:
             return _error(404, "Resource not found")
-        if path in (_LIST, _ALL):
-            body = _joined(await self._monitor.ask(path), body)
+        if path == mond.LIST:
+            body = _joined(await self._monitor.collectors(), body)
+        elif path == mond.ALL:
+            body = _joined(await self._monitor.reports(), body)
         age = max(0, math.floor(self._clock() - self._published.taken))
         return _Answer(200, body, (("Age", str(age)),))
 
@@ -241,6 +242,7 @@ class _Client:
             ("Date", email.utils.formatdate(usegmt=True)),
             ("Content-Type", answer.body.kind),
             ("Content-Length", str(len(answer.body.content))),
+            *answer.body.headers,
             *answer.headers,
         ]
         if closes:
