@@ -65,6 +65,8 @@ class NodeFacts:
     has_keys: bool
     #: Whether the key that instances' disks are opened with is there.
     has_client: bool
+    #: Whether the collector has its key and runs.
+    has_collector: bool
     mons: tuple[str, ...]
     mgrs: tuple[str, ...]
     osds: tuple[OsdDir, ...]

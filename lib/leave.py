@@ -124,7 +124,9 @@ def offline_stages(
         if there:
             out: Step = MarkOsds(tuple(there), False)
             stages.append(Stage("OSDs out", ((acting, (out,)),)))
-    elif daemons and (daemons.mons or daemons.mgrs or daemons.osds):
+    elif daemons and (
+        daemons.mons or daemons.mgrs or daemons.osds or daemons.collector
+    ):
         if asked:
             again = Stage("nothing needs it", ((acting, (AskStop(asked),)),))
             # Before anything of it is gone.

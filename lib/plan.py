@@ -23,6 +23,7 @@ from ganeti_ceph.steps import (
     Configure,
     Keys,
     MakeClient,
+    MakeCollector,
     MakeLvmOsds,
     MakeMgr,
     MakeMon,
@@ -537,6 +538,15 @@ def plan(
                 ()
                 if node.facts.has_client
                 else (MakeClient(DISK_USER, params.pool, keys.admin),)
+            ),
+        )
+    )
+    stages.append(
+        _stage(
+            "collectors",
+            newcomers,
+            lambda node: (
+                () if node.facts.has_collector else (MakeCollector(keys.admin),)
             ),
         )
     )

@@ -281,6 +281,19 @@ class MakeClient:
 
 
 @dataclasses.dataclass(frozen=True)
+class MakeCollector:
+    """Have a node's collector run, with a key that may only read."""
+
+    name: ClassVar[str] = "collector"
+    limit: ClassVar[int] = 120
+    admin: Secret
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return "get the collector's key and start the collector"
+
+
+@dataclasses.dataclass(frozen=True)
 class MarkOsds:
     """Let OSDs take part in holding data, or have their data move away."""
 
@@ -366,13 +379,14 @@ class RemoveMon:
 
 @dataclasses.dataclass(frozen=True)
 class StopDaemons:
-    """Stop daemons of this node, also for its next boot; with a mon goes its key."""
+    """Stop daemons of this node, also for its next boot; their keys go with them."""
 
     name: ClassVar[str] = "stop"
     limit: ClassVar[int] = 120
     mons: tuple[str, ...]
     mgrs: tuple[str, ...]
     osds: tuple[int, ...]
+    collector: bool = False
 
     def __post_init__(self) -> None:
         for one in self.mons + self.mgrs:
@@ -383,6 +397,7 @@ class StopDaemons:
         names = [f"mon.{one}" for one in self.mons]
         names += [f"mgr.{one}" for one in self.mgrs]
         names += [f"osd.{one}" for one in self.osds]
+        names += ["the collector"] if self.collector else []
         return f"stop {', '.join(names)}"
 
 
@@ -453,6 +468,7 @@ Step = (
     | MakeLvmOsds
     | MakePool
     | MakeClient
+    | MakeCollector
     | MarkOsds
     | AskStop
     | PlaceHost
@@ -477,6 +493,7 @@ KINDS: dict[str, type[Step]] = {
         MakeLvmOsds,
         MakePool,
         MakeClient,
+        MakeCollector,
         MarkOsds,
         AskStop,
         PlaceHost,

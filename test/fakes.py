@@ -98,6 +98,7 @@ def make_node(name: str = "node1", number: int | None = None, **changes: Any) ->
         "conf": None,
         "has_keys": False,
         "has_client": False,
+        "has_collector": False,
         "mons": (),
         "mgrs": (),
         "osds": (),
@@ -197,6 +198,8 @@ def effect(
         return node, dataclasses.replace(cluster, mgrs=mgrs)
     if isinstance(step, steps.MakeClient):
         return with_facts(node, has_client=True), cluster
+    if isinstance(step, steps.MakeCollector):
+        return with_facts(node, has_collector=True), cluster
     if isinstance(step, steps.MarkOsds):
         marked = tuple(
             dataclasses.replace(osd, inside=step.inside) if osd.id in step.osds else osd

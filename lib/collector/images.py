@@ -110,7 +110,9 @@ class Images:
     def _use(self, opened: rbd.Image) -> ImageUse:
         found = image.look_inside(opened)
         written = dict(found.metadata)
-        owners = [owner["owner"] for owner in opened.lock_get_owners()]
+        # An empty list if there is none; the names of those that hold it come first.
+        locks = opened.list_lockers()
+        owners = [address for _, _, address in locks["lockers"]] if locks else []
         return ImageUse(
             self._clock(),
             found.size,

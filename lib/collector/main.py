@@ -18,15 +18,10 @@ from ganeti_ceph.collector import mond, report
 from ganeti_ceph.collector.facts import Sample
 from ganeti_ceph.collector.images import Images
 from ganeti_ceph.collector.mond import Monitor
-from ganeti_ceph.collector.publish import publish
+from ganeti_ceph.collector.publish import INTERVAL, PORT, publish
 from ganeti_ceph.collector.sample import Sampler
 from ganeti_ceph.collector.serve import Server
 from ganeti_ceph.run import run
-
-#: Next to mond's, and free in Ganeti's row.
-PORT = 1816
-#: Seconds from the beginning of one sample to that of the next.
-INTERVAL = 15.0
 
 #: Seconds that the end waits for a sample that is being taken.
 _PATIENCE = 3.0
@@ -107,13 +102,13 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _host() -> str:
-    return socket.gethostname().partition(".")[0]
-
-
 def _report(options: argparse.Namespace) -> int:
     sampler = Sampler(
-        _host(), run, Images(limit=None), keyring=options.keyring, alone=True
+        socket.gethostname(),
+        run,
+        Images(limit=None),
+        keyring=options.keyring,
+        alone=True,
     )
     try:
         sample = sampler.take()
@@ -140,10 +135,10 @@ async def _serve(options: argparse.Namespace) -> int:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    sampler = Sampler(_host(), run, Images(), keyring=options.keyring)
+    sampler = Sampler(socket.gethostname(), run, Images(), keyring=options.keyring)
 
     def show(sample: Sample) -> None:
-        published = publish(sample)
+        published = publish(sample, options.interval, options.port)
         loop.call_soon_threadsafe(server.publish, published)
 
     sampling = Sampling(sampler, show, options.interval)

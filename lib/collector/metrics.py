@@ -152,13 +152,13 @@ def _own(sample: Sample) -> Iterator[Metric]:
         [(node, sample.seconds)],
     )
     missing = {gap.part for gap in sample.gaps}
-    parts: tuple[str, ...] = facts.NODE_PARTS
+    parts = {*facts.NODE_PARTS, *missing}
     if sample.leads:
-        parts += facts.CLUSTER_PARTS + facts.DISK_PARTS
+        parts.update(facts.CLUSTER_PARTS, facts.DISK_PARTS)
     yield _gauge(
         "part_known",
         "Whether a part of the numbers is known.",
-        [({**node, "part": one}, one not in missing) for one in parts],
+        [({**node, "part": one}, one not in missing) for one in sorted(parts)],
     )
 
 

@@ -1,13 +1,18 @@
 """Asks the monitoring agent of Ganeti's that runs on this node, mond."""
 
 import asyncio
+import contextlib
 import json
-import logging
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import h11
+
+#: Its paths that ours have, too.
+LIST = "/1/list/collectors"
+ALL = "/1/report/all"
 
 #: Where mond is if nobody said otherwise.
 PORT = 1815
@@ -19,6 +24,9 @@ FRESH = 1.0
 LARGEST = 4 * 2**20
 
 _CHUNK = 64 * 1024
+
+#: What a node may do without mond for.
+_FAILURES = (OSError, TimeoutError, h11.ProtocolError, ValueError, TypeError)
 
 
 def default_port() -> int:
@@ -48,27 +56,47 @@ class Monitor:
         self._said: dict[str, tuple[float, list[Any]]] = {}
         self._asking = asyncio.Lock()
 
-    async def ask(self, path: str) -> list[Any]:
-        """Return the list that mond has at a path; nothing if it does not answer."""
+    async def collectors(self) -> list[Any]:
+        """Return the list of mond's collectors; nothing if it does not answer."""
+        return await self._fresh_enough(LIST, self._collectors)
+
+    async def reports(self) -> list[Any]:
+        """Return mond's reports; nothing if it does not answer."""
+        return await self._fresh_enough(ALL, self._reports)
+
+    async def _fresh_enough(
+        self, path: str, ask: Callable[[], Awaitable[list[Any]]]
+    ) -> list[Any]:
         async with self._asking:
             at, said = self._said.get(path, (float("-inf"), []))
             if time.monotonic() - at > self._fresh:
-                said = await self._try(path)
+                said = []
+                with contextlib.suppress(*_FAILURES):
+                    async with asyncio.timeout(self._seconds):
+                        said = await ask()
                 self._said[path] = time.monotonic(), said
             return said
 
-    async def _try(self, path: str) -> list[Any]:
-        try:
-            async with asyncio.timeout(self._seconds):
-                said = json.loads(await self._fetch(path))
-        except (OSError, TimeoutError, h11.ProtocolError, ValueError) as err:
-            # A node may do without it.
-            logging.debug("mond does not answer: %s", err)
-            return []
-        return said if isinstance(said, list) else []
+    async def _collectors(self) -> list[Any]:
+        return _list_in(await self._fetch(LIST))
+
+    async def _reports(self) -> list[Any]:
+        with contextlib.suppress(OSError, h11.ProtocolError, ValueError):
+            return _list_in(await self._fetch(ALL))
+        # It has none for anybody as soon as one of its collectors fails, as the one
+        # for DRBD does on a node without DRBD.
+        found = []
+        for name, category, _ in await self._collectors():
+            with contextlib.suppress(h11.ProtocolError, ValueError):
+                path = f"/1/report/{category or 'default'}/{name}"
+                found.append(json.loads(await self._fetch(path)))
+        return found
 
     async def _fetch(self, path: str) -> bytes:
-        """Raises :class:`ValueError` for an answer that is no good."""
+        """Return what mond has at a path.
+
+        Raises :class:`OSError`, :class:`h11.ProtocolError` or :class:`ValueError`.
+        """
         reader, writer = await asyncio.open_connection(self._address, self._port)
         try:
             http = h11.Connection(h11.CLIENT)
@@ -94,3 +122,10 @@ class Monitor:
                     raise ValueError("no answer")
         finally:
             writer.close()
+
+
+def _list_in(content: bytes) -> list[Any]:
+    found = json.loads(content)
+    if not isinstance(found, list):
+        raise ValueError("not a list")
+    return found

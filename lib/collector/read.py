@@ -195,9 +195,18 @@ def mgr_hosts(answer: Any) -> dict[str, tuple[str | None, str | None]]:
 
 def _hosts(answer: Any) -> dict[str, tuple[str | None, str | None]]:
     return {
-        str(one["name"]): (one.get("hostname"), version(one.get("ceph_version")))
+        str(one["name"]): (host(one.get("hostname")), version(one.get("ceph_version")))
         for one in answer
     }
+
+
+def host(name: str | None) -> str | None:
+    """Return the name that CRUSH has for a host, whose own may have a domain.
+
+    >>> host("node1.example.com")
+    'node1'
+    """
+    return name.partition(".")[0] if name else None
 
 
 def version(text: str | None) -> str | None:
@@ -342,7 +351,7 @@ def devices(answer: Any) -> tuple[Device, ...]:
     return tuple(
         Device(
             str(one["devid"]),
-            str(place["host"]),
+            str(host(place["host"])),
             str(place["dev"]),
             tuple(str(daemon) for daemon in one.get("daemons", ())),
             _moment(one.get("life_expectancy_min")),

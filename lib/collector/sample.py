@@ -31,10 +31,8 @@ from ganeti_ceph.collector.facts import (
 )
 from ganeti_ceph.collector.images import Images, Key
 from ganeti_ceph.errors import CephError, Error
+from ganeti_ceph.node.collector import USER
 from ganeti_ceph.run import Runner
-
-#: The Ceph user that may only read.
-USER = "ganeti-collector"
 
 #: Seconds that a connection and each answer may take.
 TIMEOUT = 10
@@ -141,7 +139,7 @@ class Sampler:
 
     def __init__(
         self,
-        host: str,
+        hostname: str,
         run: Runner,
         images: Images,
         *,
@@ -150,8 +148,12 @@ class Sampler:
         ssconf: Path = local.SSCONF,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Sample for a host; ``alone`` tells of everything, whoever leads."""
-        self._host = host
+        """Sample for a host; ``alone`` tells of everything, whoever leads.
+
+        ``hostname`` is as the kernel has it, thus as daemons tell it Ceph.
+        """
+        self._hostname = hostname
+        self._host = str(read.host(hostname))
         self._run = run
         self._images = images
         self._keyring = keyring
@@ -241,7 +243,9 @@ class Sampler:
             osds=self._read_osds(answers, parts, leader == self._host),
             devices=parts.read(
                 "devices",
-                lambda: read.devices(answers.mgr("device ls-by-host", host=self._host)),
+                lambda: read.devices(
+                    answers.mgr("device ls-by-host", host=self._hostname)
+                ),
             ),
         )
 
@@ -251,13 +255,22 @@ class Sampler:
         """Return all OSDs, or those of this node."""
         mine = {} if everything else {"filter_by": "name", "filter": self._host}
 
+        def known(ask: Callable[[], Any]) -> tuple[Osd, ...]:
+            try:
+                return read.osds(ask())
+            except CephError as err:
+                # A host that holds no data has no place in the CRUSH map.
+                if not everything and err.errno in (errno.EINVAL, errno.ENOENT):
+                    return ()
+                raise
+
         def use() -> tuple[Osd, ...]:
-            return read.osds(answers.mgr("osd df", output_method="tree", **mine))
+            return known(lambda: answers.mgr("osd df", output_method="tree", **mine))
 
         def tree() -> tuple[Osd, ...]:
             if everything:
-                return read.osds(answers.mon("osd tree"))
-            return read.osds(answers.mon("osd tree-from", bucket=self._host))
+                return known(lambda: answers.mon("osd tree"))
+            return known(lambda: answers.mon("osd tree-from", bucket=self._host))
 
         used = parts.read("use", use)
         # Without a manager it is still known which ones run.

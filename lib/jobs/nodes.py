@@ -267,7 +267,7 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
     if view.facts:
         facts = view.facts.facts
         ours = [one.id for one in facts.osds if one.fsid == storage.fsid]
-        daemons = StopDaemons(facts.mons, facts.mgrs, tuple(ours))
+        daemons = StopDaemons(facts.mons, facts.mgrs, tuple(ours), facts.has_collector)
     return leave.offline_stages(
         view.cluster,
         view.host,

@@ -75,7 +75,7 @@ def capabilities(pools: Iterable[str]) -> list[str]:
 def _ensure(cluster: rados.Rados, user: str, pools: Iterable[str]) -> Secret:
     """Make the user, or add pools to what it may use; return its key."""
     entity = f"client.{user}"
-    present = _get(cluster, entity)
+    present = find(cluster, entity)
     if present is None:
         # Other nodes may be at it, too: all of them get the same answer.
         answer = ceph.command(
@@ -89,7 +89,8 @@ def _ensure(cluster: rados.Rados, user: str, pools: Iterable[str]) -> Secret:
     return Secret(present["key"])
 
 
-def _get(cluster: rados.Rados, entity: str) -> dict[str, Any] | None:
+def find(cluster: rados.Rados, entity: str) -> dict[str, Any] | None:
+    """Return the key and capabilities of a user, None if there is none."""
     try:
         answer = ceph.command(cluster, "auth get", entity=entity)
     except CephError as err:

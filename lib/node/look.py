@@ -8,7 +8,7 @@ from pathlib import Path
 from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import NodeFacts, OsdDir
-from ganeti_ceph.node import devices, files
+from ganeti_ceph.node import collector, devices, files
 from ganeti_ceph.plan import PACKAGES
 from ganeti_ceph.rpc import Look
 from ganeti_ceph.run import Runner
@@ -27,6 +27,7 @@ def look(asked: Look, run: Runner) -> NodeFacts:
         conf=conf,
         has_keys=files.ADMIN_KEYRING.exists(),
         has_client=files.keyring(DISK_USER).exists(),
+        has_collector=collector.present(run),
         mons=_daemons("mon"),
         mgrs=_daemons("mgr"),
         osds=_osds(),
@@ -57,7 +58,8 @@ def _packages(run: Runner) -> tuple[tuple[str, str], ...]:
 
 def _loose_keys() -> tuple[str, ...]:
     """Return the files with keys that others than their owner may read."""
-    ours = [files.ADMIN_KEYRING, files.keyring(DISK_USER)]
+    users = (DISK_USER, collector.USER)
+    ours = [files.ADMIN_KEYRING, *(files.keyring(user) for user in users)]
     theirs = sorted(files.DATA.glob("*/*/keyring"))
     theirs += sorted(files.DATA.glob("bootstrap-*/ceph.keyring"))
     loose = []

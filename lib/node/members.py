@@ -10,7 +10,7 @@ import rados
 
 from ganeti_ceph import ceph
 from ganeti_ceph.errors import CephError, ExecError
-from ganeti_ceph.node import crush, files, services
+from ganeti_ceph.node import collector, crush, files, services
 from ganeti_ceph.node.cluster import hosts_of_osds
 from ganeti_ceph.rpc import AskLeave, Objections
 from ganeti_ceph.run import Runner
@@ -159,7 +159,11 @@ def stop(step: StopDaemons, run: Runner) -> str:
     if step.mons:
         # It is with the mons alone.
         files.ADMIN_KEYRING.unlink(missing_ok=True)
-    return ", ".join(f"{kind}.{name}" for kind, name in daemons) + " stopped"
+    names = [f"{kind}.{name}" for kind, name in daemons]
+    if step.collector:
+        collector.remove(run)
+        names.append("the collector")
+    return f"{', '.join(names)} stopped"
 
 
 def forget(step: ForgetHost) -> str:

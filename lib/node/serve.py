@@ -12,6 +12,7 @@ from ganeti_ceph.facts import ClusterFacts, ImagesFacts, NodeFacts, Report
 from ganeti_ceph.node import (
     client,
     cluster,
+    collector,
     config,
     files,
     images,
@@ -60,6 +61,7 @@ _ACTIONS: dict[type[Step], Callable[[Any], str]] = {
     steps.MakeLvmOsds: lambda step: osd.make_on_lvm(step, run),
     steps.MakePool: cluster.make_pool,
     steps.MakeClient: client.make,
+    steps.MakeCollector: lambda step: collector.make(step, run),
     steps.MarkOsds: members.mark,
     steps.AskStop: members.ask_stop,
     steps.PlaceHost: members.place,

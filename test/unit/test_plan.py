@@ -687,6 +687,7 @@ def test_bare_nodes_get_everything_in_order():
         "mgrs and OSDs",
         "pool",
         "keys for disks",
+        "collectors",
         "health",
     ]
     for node in nodes:
@@ -1047,6 +1048,7 @@ def test_a_new_node_gets_its_osd_only():
         "configuration",
         "mgrs and OSDs",
         "keys for disks",
+        "collectors",
         "health",
     ]
     assert all(

@@ -18,6 +18,7 @@ from ganeti_ceph.steps import (
     HandOver,
     Keys,
     MakeClient,
+    MakeCollector,
     MakeLvmOsds,
     MakeMgr,
     MakeMon,
@@ -82,6 +83,7 @@ EXAMPLES = [
         MakeClient("ganeti", "vms", ADMIN),
         "get the key of client.ganeti, for the images in pool vms",
     ),
+    (MakeCollector(ADMIN), "get the collector's key and start the collector"),
     (MarkOsds((3, 4), True), "mark osd.3, osd.4 in"),
     (
         AskStop((3, 4)),
@@ -97,6 +99,7 @@ EXAMPLES = [
         StopDaemons(("node1",), ("node1",), (3,)),
         "stop mon.node1, mgr.node1, osd.3",
     ),
+    (StopDaemons((), (), (3,), True), "stop osd.3, the collector"),
     (
         ForgetHost("node1", (3, 4)),
         "purge osd.3, osd.4, remove host node1 and the keys of its daemons",

@@ -294,6 +294,7 @@ def test_a_dry_run_lists_the_steps_of_each_node_in_order(ganeti):
         "* mgrs and OSDs",
         "* pool",
         "* keys for disks",
+        "* collectors",
         "* health",
     ]
 

@@ -19,6 +19,7 @@ def programs(release):
     runner = FakeRunner()
     runner.knows("dpkg-query", output=recorded(release, "dpkg-query.txt"))
     runner.knows("ip", "-json", "address", output=recorded(release, "ip.json"))
+    runner.knows("systemctl", "is-active", output="inactive\n")
     return runner
 
 
@@ -128,12 +129,16 @@ def test_each_disk_that_is_asked_for_is_looked_at(tree, tmp_path):
 @pytest.fixture
 def key(tree, tmp_path, monkeypatch):
     """Make a file with a key; it belongs to root unless told otherwise."""
-    admin, disks = files.ADMIN_KEYRING, tmp_path / "etc/ceph/ceph.client.disks.keyring"
-    places = {"admin": admin, "disks": disks}
+    users = {
+        "disks": tmp_path / "etc/ceph/ceph.client.disks.keyring",
+        "collector": tmp_path / "etc/ceph/ceph.client.collector.keyring",
+    }
+    places = {"admin": files.ADMIN_KEYRING, **users}
     for kind, name in (("mon", "node1"), ("mgr", "node1"), ("osd", "3")):
         places[kind] = files.daemon_dir(kind, name) / "keyring"
     places["bootstrap"] = files.DATA / "bootstrap-osd" / "ceph.keyring"
-    monkeypatch.setattr(files, "keyring", lambda user: disks)
+    names = {"ganeti": "disks", "ganeti-collector": "collector"}
+    monkeypatch.setattr(files, "keyring", lambda user: users[names[user]])
     real = Path.stat
 
     def stat(path, **options):
@@ -166,14 +171,14 @@ def test_no_key_is_not_a_loose_one(tree, key):
     assert loose() == ()
 
 
-@pytest.mark.parametrize("place", ["admin", "disks", *DAEMONS])
+@pytest.mark.parametrize("place", ["admin", "disks", "collector", *DAEMONS])
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
 def test_a_key_that_its_owner_alone_reads_is_well(key, place, mode):
     key(place, mode)
     assert loose() == ()
 
 
-@pytest.mark.parametrize("place", ["admin", "disks", *DAEMONS])
+@pytest.mark.parametrize("place", ["admin", "disks", "collector", *DAEMONS])
 @pytest.mark.parametrize("mode", [0o640, 0o620, 0o604, 0o601, 0o644])
 def test_a_key_that_others_may_use_is_told(key, place, mode):
     assert loose() == ()
@@ -187,7 +192,7 @@ def test_a_daemons_key_may_be_cephs(tree, key, place):
     assert loose() == ()
 
 
-@pytest.mark.parametrize("place", ["admin", "disks"])
+@pytest.mark.parametrize("place", ["admin", "disks", "collector"])
 def test_a_key_for_root_may_not_be_cephs(tree, key, place):
     path = key(place, owner=tree.CEPH)
     assert loose() == (path,)

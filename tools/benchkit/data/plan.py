@@ -60,6 +60,7 @@ def node(number, disks, wanted=None, conf=None, mon=False, mgr=False):
         conf=conf,
         has_keys=mon,
         has_client=conf is not None,
+        has_collector=conf is not None,
         mons=(name,) if mon else (),
         mgrs=(name,) if mgr else (),
         osds=(),

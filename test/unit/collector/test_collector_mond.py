@@ -5,25 +5,29 @@ import contextlib
 
 import pytest
 
-from ganeti_ceph.collector.mond import LARGEST, Monitor
+from ganeti_ceph.collector.mond import ALL, LARGEST, LIST, Monitor
 
 
 @contextlib.asynccontextmanager
-async def agent(answer, port=0):
-    """Run something that answers each connection with bytes; give port and requests."""
+async def agent(answer):
+    """Run something that answers as mond; give its port and what it was asked.
+
+    ``answer`` is bytes for all, or by path; None says nothing.
+    """
     asked = []
 
     async def serve(reader, writer):
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        if answer is not None:
-            writer.write(answer)
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split()[1].decode())
+        said = answer[asked[-1]] if isinstance(answer, dict) else answer
+        if said is not None:
+            writer.write(said)
             await writer.drain()
             writer.close()
         else:
             await reader.read()
             writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", port) as server:
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1], asked
 
 
@@ -36,7 +40,7 @@ def ask(said, times=1, **limits):
     async def run():
         async with agent(said) as (port, asked):
             monitor = Monitor(port=port, **limits)
-            found = [await monitor.ask("/1/report/all") for _ in range(times)]
+            found = [await monitor.reports() for _ in range(times)]
             return found, asked
 
     return asyncio.run(run())
@@ -45,7 +49,7 @@ def ask(said, times=1, **limits):
 def test_what_it_says_is_asked_for_once_in_a_while():
     found, asked = ask(answer(b'[{"name": "drbd"}]'), times=3, fresh=60)
     assert found == [[{"name": "drbd"}]] * 3
-    assert len(asked) == 1 and asked[0].startswith(b"GET /1/report/all HTTP/1.1")
+    assert asked == [ALL]
     assert len(ask(answer(b"[]"), times=3, fresh=0)[1]) == 3
 
 
@@ -53,7 +57,7 @@ def test_many_who_ask_at_once_ask_once():
     async def run():
         async with agent(answer(b"[1]")) as (port, asked):
             monitor = Monitor(port=port)
-            found = await asyncio.gather(*(monitor.ask("/x") for _ in range(50)))
+            found = await asyncio.gather(*(monitor.reports() for _ in range(50)))
             return found, len(asked)
 
     assert asyncio.run(run()) == ([[1]] * 50, 1)
@@ -63,11 +67,27 @@ def test_each_path_has_its_answer():
     async def run():
         async with agent(answer(b"[1]")) as (port, asked):
             monitor = Monitor(port=port, fresh=60)
-            await monitor.ask("/a")
-            await monitor.ask("/b")
-            return len(asked)
+            await monitor.reports()
+            await monitor.collectors()
+            return asked
 
-    assert asyncio.run(run()) == 2
+    assert asyncio.run(run()) == [ALL, LIST]
+
+
+def test_a_collector_that_fails_does_not_take_the_others_with_it():
+    broken = answer(b"A web handler threw an exception.", b"500 Oops")
+    found, _ = ask(
+        {
+            ALL: broken,
+            LIST: answer(
+                b'[["cpu", null, 0], ["drbd", "storage", 1], ["lv", "storage", 0]]'
+            ),
+            "/1/report/default/cpu": answer(b'{"name": "cpu"}'),
+            "/1/report/storage/drbd": broken,
+            "/1/report/storage/lv": answer(b'{"name": "lv"}'),
+        }
+    )
+    assert found == [[{"name": "cpu"}, {"name": "lv"}]]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +116,6 @@ def test_without_it_there_is_nothing():
     async def run():
         async with agent(b"") as (port, _):
             pass
-        return await Monitor(port=port).ask("/")
+        return await Monitor(port=port).reports()
 
     assert asyncio.run(run()) == []
