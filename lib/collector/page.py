@@ -16,7 +16,7 @@ from ganeti_ceph.collector.web.markup import Html, join, tag
 #: What a client is told of the page, together with :data:`look.POLICY`.
 CONTENT_TYPE = "text/html; charset=utf-8"
 
-_SECTIONS = ("Health", "Capacity", "Recovery", "Nodes", "Instances")
+_SECTIONS = ("Health", "Capacity", "Recovery", "Nodes", "Instances", "This node")
 
 
 def render(sample: Sample, interval: float, port: int) -> str:
@@ -113,7 +113,7 @@ def _header(sample: Sample, kind: str, state: str) -> Iterable[Html]:
 
 
 def _tabs() -> Html:
-    links = (tag("a", one, href=f"#{one.lower()}") for one in _SECTIONS)
+    links = (tag("a", one, href=f"#{ui.anchor(one)}") for one in _SECTIONS)
     return tag("ul", *(tag("li", one) for one in links))
 
 

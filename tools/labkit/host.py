@@ -24,7 +24,14 @@ IMAGE_PACKAGES = {
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
     "/usr/lib/python3/dist-packages/pip": "python3-pip",
 }
-TEST_PACKAGES = {"/usr/lib/python3/dist-packages/pytest": "python3-pytest"}
+# The tests, and with what the collector's page and alerts are proved.
+TEST_PACKAGES = {
+    "/usr/lib/python3/dist-packages/pytest": "python3-pytest",
+    "/usr/lib/python3/dist-packages/h11": "python3-h11",
+    "/usr/lib/python3/dist-packages/prometheus_client": "python3-prometheus-client",
+    "/usr/bin/chromium": "chromium",
+    "/usr/bin/promtool": "prometheus",
+}
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = (

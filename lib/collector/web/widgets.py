@@ -88,8 +88,13 @@ def icon(kind: str) -> Html:
     return tag("svg", drawn, viewBox="0 0 24 24", aria_hidden="true")
 
 
+def anchor(title: str) -> str:
+    """Return what a section is called in addresses."""
+    return title.lower().replace(" ", "-")
+
+
 def section(title: str, *parts: Part) -> Html:
-    name = title.lower().replace(" ", "-")
+    name = anchor(title)
     heading = tag("h2", title, id=f"{name}-title")
     return tag("section", heading, *parts, id=name, aria_labelledby=f"{name}-title")
 
