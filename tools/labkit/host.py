@@ -28,6 +28,7 @@ IMAGE_PACKAGES = {
 TEST_PACKAGES = {
     "/usr/lib/python3/dist-packages/pytest": "python3-pytest",
     "/usr/lib/python3/dist-packages/h11": "python3-h11",
+    "/usr/lib/python3/dist-packages/yaml": "python3-yaml",
     "/usr/lib/python3/dist-packages/prometheus_client": "python3-prometheus-client",
     "/usr/bin/chromium": "chromium",
     "/usr/bin/promtool": "prometheus",
