@@ -25,7 +25,8 @@ def daemons(run: Runner) -> tuple[Daemon, ...]:
     """
     output = run(
         [
-            *("systemctl", "show", f"--property={','.join(_PROPERTIES)}"),
+            # Those that stand still, too.
+            *("systemctl", "show", "--all", f"--property={','.join(_PROPERTIES)}"),
             *(f"ceph-{kind}@*.service" for kind in ("mon", "mgr", "osd")),
         ],
         timeout=_PATIENCE,

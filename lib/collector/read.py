@@ -345,7 +345,7 @@ def _seconds(values: dict[str, Any], name: str) -> float:
     return float(values[f"{name}_ms"]) / 1e3
 
 
-@_reader("device ls")
+@_reader("device ls-by-host")
 def devices(answer: Any) -> tuple[Device, ...]:
     """Return the disks, one for each host that has it."""
     return tuple(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from .collector import collector
 from .deploy import deploy
 from .disk import PARTS, disk
 from .errors import BenchError
@@ -17,6 +18,12 @@ from .start import start
 DESCRIPTION = """\
 Measures ganeti-ceph in a lab (tools/lab).  Nothing here is a test: the exit code
 is 0 whatever was measured, and 1 if something could not be."""
+
+
+def run_collector(args: argparse.Namespace) -> None:
+    """Measure what the collector costs, also beside ceph-mgr's own module."""
+    with _lab(args, ("node1", "node2", "node3")) as lab:
+        collector(lab, args.runs)
 
 
 def run_deploy(args: argparse.Namespace) -> None:
@@ -60,6 +67,7 @@ def _lab(args: argparse.Namespace, nodes: tuple[str, ...]) -> Iterator[Lab]:
 
 
 COMMANDS = {
+    "collector": run_collector,
     "deploy": run_deploy,
     "disk": run_disk,
     "plan": run_plan,
