@@ -7,7 +7,7 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +167,11 @@ class _Pipe:
 
 
 @contextlib.contextmanager
-def browse(folder: Path) -> Iterator[Tab]:
-    """Start a browser that keeps its files in a folder; yield its page."""
+def browse(folder: Path, *flags: str, inside: Sequence[str] = ()) -> Iterator[Tab]:
+    """Start a browser that keeps its files in a folder; yield its page.
+
+    ``inside`` are the words of a command that starts it somewhere else.
+    """
     # It reads commands from descriptor 3 and answers to 4.
     command_out, command_in = os.pipe()
     answer_out, answer_in = os.pipe()
@@ -177,7 +180,7 @@ def browse(folder: Path) -> Iterator[Tab]:
     log = (folder / "chromium.log").open("wb")
     child = subprocess.Popen(
         [
-            *("bash", "-c", program, "bash", PROGRAM, *FLAGS),
+            *("bash", "-c", program, "bash", *inside, PROGRAM, *FLAGS, *flags),
             *(f"--user-data-dir={folder}/profile", "about:blank"),
         ],
         pass_fds=(command_out, answer_in),

@@ -1,11 +1,13 @@
-"""The collector's page for people, in a real browser; needs no lab.
+"""The collector's page for people, in a real browser; most of it needs no lab.
 
 PICTURES=FOLDER keeps the pictures, to be looked at; one of them is doc/status.png.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 from browser import Tab, browse
+from conftest import TestLab
 from unit.collector import samples
 from unit.collector.samples import GIB, check, daemon, sample, warns
 
@@ -69,6 +72,8 @@ CONTRAST = """
 })()
 """
 
+
+TEXT = "document.body.innerText"
 
 #: What is wider than its place.
 WIDER = """
@@ -363,3 +368,50 @@ def test_keyboard_leads_to_the_content_first(tab: Tab, service: Service) -> None
     assert tab.value("document.activeElement.textContent") == "To the content"
     tab.press("Enter")
     tab.until("document.activeElement.id === 'content'")
+
+
+@contextlib.contextmanager
+def among(lab: TestLab, folder: Path) -> Iterator[Tab]:
+    """Have a browser beside the nodes of a lab, which knows their names."""
+    inside = ["nsenter", f"--net=/run/ganeti-ceph-lab/{lab.name}/switch"]
+    address = ["ip", "address", "{}", "10.77.0.251/24", "dev", "switch"]
+    names = ",".join(f"MAP node{one}.lab.example 10.77.0.{one}" for one in (1, 2, 3))
+    subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run([*inside, *(one.format("add") for one in address)], check=True)
+    try:
+        with browse(folder, f"--host-resolver-rules={names}", inside=inside) as tab:
+            yield tab
+    finally:
+        subprocess.run([*inside, *(one.format("del") for one in address)], check=True)
+
+
+@pytest.mark.slow
+def test_pages_of_the_service_lead_to_the_leader_s(
+    lab: TestLab, tmp_path: Path
+) -> None:
+    with among(lab, tmp_path) as tab:
+        tab.window(1280, 900, "light")
+        for node in ("node2", "node3"):
+            tab.open(f"http://{node}.lab.example:1816/status")
+            assert tab.complaints() == []
+            assert f"Seen from {node}.lab.example" in tab.value(TEXT)
+            leader = tab.value("document.querySelector('#nodes a').href")
+            assert leader == "http://node1.lab.example:1816/status"
+        tab.open(leader)
+        assert "Seen from node1.lab.example" in tab.value(TEXT)
+        tree = tab.accessible()
+        headers = {name for role, name in tree if role == "rowheader"}
+        assert {"osd.0", "osd.1", "osd.2", "mon.node1", "rbd"} <= headers
+        assert {f"node{one}.lab.example" for one in (1, 2, 3)} <= headers
+        folder = Path(os.environ.get("PICTURES") or tmp_path)
+        tab.picture(folder / "lab.png")
+        # It is what is now.
+        age = "parseInt(document.querySelector('#age').textContent)"
+        assert tab.value(age) < 40
+        lab.run("node1", "ceph osd set noout")
+        try:
+            tab.until("document.querySelector('#state').textContent === 'Warning'", 60)
+            assert "OSDMAP_FLAGS" in tab.value(TEXT)
+        finally:
+            lab.run("node1", "ceph osd unset noout")
+        tab.until("document.querySelector('#state').textContent === 'Healthy'", 60)

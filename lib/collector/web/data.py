@@ -99,11 +99,8 @@ def recovery(sample: Sample) -> Html:
     if pending and recovery.copies:
         parts += _pending(groups, max(0.0, 1 - pending / recovery.copies))
     elif not pending:
-        all_of_them = (
-            f"All {recovery.copies:,} copies of objects are where they belong."
-        )
-        nothing = "There is no data yet." if not recovery.copies else all_of_them
-        parts.append(tag("p", nothing))
+        # How many there are, Ceph says only while some are not.
+        parts.append(tag("p", "All copies of objects are where they belong."))
     if recovery.unfound:
         lost = ui.count(recovery.unfound, "object")
         parts.append(
