@@ -19,6 +19,8 @@ FLAGS = (
     # The tests run as root; nothing but our own pages is opened.
     "--no-sandbox",
     "--disable-gpu",
+    # As where they lie over the page; a picture would lack what is below them.
+    "--hide-scrollbars",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--disable-component-update",

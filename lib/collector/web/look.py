@@ -90,6 +90,7 @@ p + .tiles { margin-top: 0.9rem; }
 .tiles dd { font-size: 1.2rem; font-weight: 600; line-height: 1.3; }
 .tiles dd span { display: block; font-size: 0.85rem; font-weight: 400; }
 .checks { list-style: none; display: grid; gap: 0.6rem; margin-bottom: 1.1rem; }
+p + .checks { margin-top: 0.6rem; }
 .checks li {
   border-left: 4px solid; border-radius: 6px; padding: 0.6rem 0.9rem;
   background: var(--gone-back); border-color: var(--gone);
