@@ -142,9 +142,10 @@ async def _serve(options: argparse.Namespace) -> int:
         loop.call_soon_threadsafe(server.publish, published)
 
     sampling = Sampling(sampler, show, options.interval)
-    async with listening:
-        sampling.start()
-        await stopped.wait()
+    sampling.start()
+    await stopped.wait()
+    # Not to wait until clients that keep their connections let go of them.
+    listening.close()
     if not await asyncio.to_thread(sampling.stop, _PATIENCE):
         # Ceph keeps it waiting, and a thread cannot be ended from outside.
         logging.info("stopping without the storage cluster's answer")

@@ -36,6 +36,9 @@ READERS = {
     read.image_io: "rbd-perf-image-counters",
 }
 
+#: What has names for keys, which something new would be one of.
+_NAMED = {"application_metadata", "checks", "pool_descriptors", "progress_events"}
+
 
 def answer(release, name):
     return json.loads(recorded(release, f"{name}.json"))
@@ -232,7 +235,7 @@ def test_what_a_newer_ceph_adds_does_no_harm(reader):
     def more(value):
         if isinstance(value, dict):
             # Not where keys are names.
-            named = value.keys() & {"checks", "pool_descriptors", "progress_events"}
+            named = value.keys() & _NAMED
             found = {
                 key: one if key in named else more(one) for key, one in value.items()
             }
