@@ -34,6 +34,9 @@ TEST_PACKAGES = {
     "/usr/bin/promtool": "prometheus",
 }
 
+# What a package would have run from the next boot on; only its programs are wanted.
+SERVICES = {"prometheus": "prometheus.service"}
+
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = (
     "#!/bin/sh\n# Written by tools/lab for the time of an installation.\nexit 101\n"
@@ -128,6 +131,8 @@ def install(wanted: dict[str, str]) -> None:
             run(["apt-get", "update", "-qq"], timeout=600)
             if not _apt_install(missing):
                 raise LabError(f"apt-get cannot install {', '.join(missing)}")
+    for unit in (SERVICES[name] for name in missing if name in SERVICES):
+        run(["systemctl", "disable", "--quiet", unit])
 
 
 def _apt_install(packages: Sequence[str]) -> bool:

@@ -72,3 +72,18 @@ def test_a_policy_that_we_left_when_killed_is_taken_away(tmp_path):
         with host.services_kept_down():
             assert policy.exists()
     assert not policy.exists()
+
+
+def test_a_service_that_comes_with_a_program_does_not_run_from_the_next_boot_on(
+    tmp_path,
+):
+    wanted = {str(tmp_path / "a"): "prometheus", str(tmp_path / "b"): "chromium"}
+    with (
+        mock.patch.object(host, "POLICY", tmp_path / "policy-rc.d"),
+        mock.patch.object(host, "run") as run,
+    ):
+        run.return_value.returncode = 0
+        host.install(wanted)
+    apt, systemctl = [call.args[0] for call in run.call_args_list]
+    assert apt[-2:] == ["chromium", "prometheus"]
+    assert systemctl == ["systemctl", "disable", "--quiet", "prometheus.service"]
