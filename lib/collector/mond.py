@@ -1,7 +1,6 @@
 """Asks the monitoring agent of Ganeti's that runs on this node, mond."""
 
 import asyncio
-import contextlib
 import json
 import socket
 import time
@@ -17,16 +16,15 @@ ALL = "/1/report/all"
 #: Where mond is if nobody said otherwise.
 PORT = 1815
 
-#: Seconds that it may take, and for which what it said, or did not, is good.
-SECONDS = 2.0
+#: Seconds that an answer may take, for which it is good, and for which it is not asked
+#: again for what failed.
+SECONDS = 1.0
 FRESH = 1.0
+PATIENCE = 60.0
 #: Bytes that an answer of it may have.
 LARGEST = 4 * 2**20
 
 _CHUNK = 64 * 1024
-
-#: What a node may do without mond for.
-_FAILURES = (OSError, TimeoutError, h11.ProtocolError, ValueError, TypeError)
 
 
 def default_port() -> int:
@@ -46,12 +44,19 @@ class Monitor:
         port: int = PORT,
         seconds: float = SECONDS,
         fresh: float = FRESH,
+        patience: float = PATIENCE,
     ) -> None:
-        """Ask at an address; ``seconds`` bound an answer, ``fresh`` its use."""
+        """Ask at an address; ``seconds`` bound an answer, ``fresh`` its use.
+
+        What failed is asked for again after ``patience`` seconds.
+        """
         self._address = address
         self._port = port
         self._seconds = seconds
         self._fresh = fresh
+        self._patience = patience
+        #: Until when not to ask, by path.
+        self._failed: dict[str, float] = {}
         #: By path, when it was asked and what it said.
         self._said: dict[str, tuple[float, list[Any]]] = {}
         self._asking = asyncio.Lock()
@@ -70,27 +75,44 @@ class Monitor:
         async with self._asking:
             at, said = self._said.get(path, (float("-inf"), []))
             if time.monotonic() - at > self._fresh:
-                said = []
-                with contextlib.suppress(*_FAILURES):
-                    async with asyncio.timeout(self._seconds):
-                        said = await ask()
+                said = await ask()
                 self._said[path] = time.monotonic(), said
             return said
 
     async def _collectors(self) -> list[Any]:
-        return _list_in(await self._fetch(LIST))
+        found = await self._try(LIST)
+        return found if isinstance(found, list) else []
 
     async def _reports(self) -> list[Any]:
-        with contextlib.suppress(OSError, h11.ProtocolError, ValueError):
-            return _list_in(await self._fetch(ALL))
+        found = await self._try(ALL)
+        if isinstance(found, list):
+            return found
         # It has none for anybody as soon as one of its collectors fails, as the one
         # for DRBD does on a node without DRBD.
-        found = []
-        for name, category, _ in await self._collectors():
-            with contextlib.suppress(h11.ProtocolError, ValueError):
-                path = f"/1/report/{category or 'default'}/{name}"
-                found.append(json.loads(await self._fetch(path)))
-        return found
+        paths = [
+            f"/1/report/{one[1] or 'default'}/{one[0]}"
+            for one in await self._collectors()
+            if isinstance(one, list) and len(one) == 3
+        ]
+        reports = await asyncio.gather(*(self._try(path) for path in paths))
+        return [one for one in reports if isinstance(one, dict)]
+
+    async def _try(self, path: str) -> Any:
+        """Return what mond has at a path, None if that is no good.
+
+        What failed is left alone for a while: mond may still be at it.
+        """
+        if time.monotonic() < self._failed.get(path, 0.0):
+            return None
+        try:
+            async with asyncio.timeout(self._seconds):
+                return json.loads(await self._fetch(path))
+        except (TimeoutError, h11.ProtocolError, ValueError):
+            self._failed[path] = time.monotonic() + self._patience
+        except OSError:
+            # It does not run, which costs nobody anything.
+            pass
+        return None
 
     async def _fetch(self, path: str) -> bytes:
         """Return what mond has at a path.
@@ -122,10 +144,3 @@ class Monitor:
                     raise ValueError("no answer")
         finally:
             writer.close()
-
-
-def _list_in(content: bytes) -> list[Any]:
-    found = json.loads(content)
-    if not isinstance(found, list):
-        raise ValueError("not a list")
-    return found

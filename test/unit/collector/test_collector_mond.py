@@ -90,6 +90,20 @@ def test_a_collector_that_fails_does_not_take_the_others_with_it():
     assert found == [[{"name": "cpu"}, {"name": "lv"}]]
 
 
+def test_one_that_hangs_is_left_alone_for_a_while():
+    said = {
+        ALL: None,
+        LIST: answer(b'[["cpu", null, 0], ["lv", "storage", 0]]'),
+        "/1/report/default/cpu": answer(b'{"name": "cpu"}'),
+        "/1/report/storage/lv": None,
+    }
+    found, asked = ask(said, times=3, seconds=0.3, fresh=0)
+    assert found == [[{"name": "cpu"}]] * 3
+    assert asked.count(ALL) == asked.count("/1/report/storage/lv") == 1
+    assert asked.count("/1/report/default/cpu") == 3
+    assert ask(said, times=2, seconds=0.1, fresh=0, patience=0)[1].count(ALL) == 2
+
+
 @pytest.mark.parametrize(
     "said",
     [
