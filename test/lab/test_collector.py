@@ -366,6 +366,7 @@ def test_who_tells_follows_a_mon_that_stops(ready):
 # What it bears
 
 
+@pytest.mark.slow
 def test_without_managers_it_says_what_it_does_not_know(ready):
     on_all(ready, "systemctl stop 'ceph-mgr@*'")
     ready.run("node1", "ceph mgr fail; sleep 1; ceph mgr fail; true")
