@@ -139,7 +139,7 @@ class Server:
                     return
                 answer = _error(408, "The request takes too long")
             except h11.RemoteProtocolError as err:
-                answer = _error(err.error_status_hint, f"Not HTTP: {err}")
+                answer = _error(err.error_status_hint, "Not a request of HTTP")
             if request is None or answer.status == 405 or _has_body(request):
                 await client.send(answer, closes=True)
                 await client.drain()
