@@ -44,7 +44,7 @@ def present(run: Runner) -> bool:
         return False
     # It ends with 3 if not, with 4 where there is no such unit.
     state = run(["systemctl", "is-active", UNIT], ok=(0, 3, 4))
-    return state.strip() in ("active", "reloading")
+    return state.strip() in ("active", "activating", "reloading")
 
 
 def make(step: MakeCollector, run: Runner) -> str:

@@ -36,8 +36,8 @@ LEFT_OUT = {
         "test_page",
     ),
     "trixie": (
-        *("test_images", "test_kernelspace", "test_mappers", "test_monitoring"),
-        "test_verify",
+        *("test_collector", "test_images", "test_init_ipv6", "test_kernelspace"),
+        *("test_mappers", "test_monitoring", "test_verify"),
     ),
 }
 
