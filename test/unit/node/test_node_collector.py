@@ -42,6 +42,29 @@ def test_it_gets_a_key_of_its_own_and_runs_from_now_on(keyring, storage, run, sy
     assert collector.present(run)
 
 
+@pytest.mark.parametrize(
+    ("state", "present"),
+    [
+        ("active", True),
+        # At boot, or between two tries.
+        ("activating", True),
+        ("reloading", True),
+        ("deactivating", False),
+        ("inactive", False),
+        ("failed", False),
+        ("", False),
+    ],
+)
+def test_it_is_present_if_it_runs_or_is_about_to(keyring, state, present):
+    def run(argv, **_):
+        return f"{state}\n"
+
+    assert not collector.present(run)
+    keyring.parent.mkdir(parents=True, exist_ok=True)
+    keyring.touch()
+    assert collector.present(run) is present
+
+
 def test_the_key_is_the_same_for_all_nodes(keyring, storage, run):
     collector.make(STEP, run)
     first = keyring.read_text()
