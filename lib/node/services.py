@@ -21,10 +21,15 @@ _TRIES_SPAN = 86400
 
 _WANTED = Path("/etc/systemd/system/multi-user.target.wants")
 _OSD_DROPIN = Path("/etc/systemd/system/ceph-osd@.service.d/10-ganeti-ceph.conf")
-#: Device nodes are made anew at each boot and belong to root; the OSD does not.
+#: Device nodes are made anew at each boot and belong to root; the OSD does not.  A part
+#: of an OSD's address is its process id in Ceph 16, unless it is told otherwise: one
+#: that has the same as before a power cut of all is taken for that one, which the map
+#: has as running, and its placement groups wait for each other for ever.
 _OSD_DROPIN_TEXT = """\
-# Written by ganeti-ceph: the devices of an OSD belong to it.
+# Written by ganeti-ceph: the devices of an OSD belong to it, and its address is new at
+# each start.
 [Service]
+Environment=CEPH_USE_RANDOM_NONCE=1
 ExecStartPre=+/bin/sh -c 'for link in block block.db; do \
 path=/var/lib/ceph/osd/${CLUSTER}-%i/$$link; \
 if [ -b "$$path" ]; then chown ceph:ceph "$$(readlink -f "$$path")"; fi; done'
