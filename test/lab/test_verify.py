@@ -18,7 +18,7 @@ ORPHAN = "5b6a3ad2-2d6e-4b0c-9a5e-0d3f6a1c7e11.rbd.disk0"
 FAR = "5b6a3ad2-2d6e-4b0c-9a5e-0d3f6a1c7e12.rbd.disk0"
 OTHER = "somebodys-backup"
 #: Seconds by which a storage cluster that is down may delay a verification.
-DELAY = 50
+DELAY = 90
 
 #: Maps an image, says so, and unmaps it when standard input ends.
 MAP = """
