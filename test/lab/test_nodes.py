@@ -152,7 +152,8 @@ def test_it_goes_on_from_there(guest: Guest) -> None:
     # There are mons enough, and the administrator's key is with them.
     assert mons(lab) == {"node1", "node2", "node3"}
     keyrings = lab.run("node4", "ls /etc/ceph/*.keyring").stdout.split()
-    assert keyrings == ["/etc/ceph/ceph.client.ganeti.keyring"]
+    users = ("ganeti-collector", "ganeti")
+    assert keyrings == [f"/etc/ceph/ceph.client.{user}.keyring" for user in users]
     nothing_to_do(lab)
     lives_on(guest)
 
@@ -180,6 +181,8 @@ def test_an_offline_node_hands_its_work_over(guest: Guest) -> None:
     assert "ceph-mon@" not in left
     assert "ceph-osd@" not in left
     assert "client.admin" not in left
+    # The collector's key went with its service.
+    assert "ganeti-collector" not in left
     assert "disabled" in left
     lives_on(guest)
 
