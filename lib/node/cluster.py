@@ -8,6 +8,7 @@ import rados
 
 from ganeti_ceph import ceph
 from ganeti_ceph.cephconf import Mon
+from ganeti_ceph.collector.read import serves
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import ClusterFacts, Osd, OsdUse, Pool, PoolUse, Report
 from ganeti_ceph.node import crush
@@ -127,7 +128,7 @@ def count_inactive(status: dict[str, Any]) -> int:
     """Return how many placement groups lack data now, as ``ceph status`` tells it."""
     groups = status["pgmap"]
     active = sum(
-        one["count"] for one in groups["pgs_by_state"] if _serves(one["state_name"])
+        one["count"] for one in groups["pgs_by_state"] if serves(one["state_name"])
     )
     count: int = groups["num_pgs"] - active
     return count
@@ -308,13 +309,4 @@ def _is_good(state: str) -> bool:
     It may be scrubbed meanwhile, or its copies be on their way to new OSDs; where one
     is missing, the health says so.
     """
-    return _serves(state) and bool({"clean", "remapped"} & set(state.split("+")))
-
-
-def _serves(state: str) -> bool:
-    """Tell whether a placement group in a state serves its data now."""
-    words = state.split("+")
-    # A stale one's state is what the last OSD that had it said before it went.  Where
-    # objects are unfound, the rest is served, and they may be on an OSD that is down.
-    missing = {"stale", "recovery_unfound", "backfill_unfound"}
-    return "active" in words and missing.isdisjoint(words)
+    return serves(state) and bool({"clean", "remapped"} & set(state.split("+")))
