@@ -126,6 +126,22 @@ class LookAtImages:
 
 
 @dataclasses.dataclass(frozen=True)
+class RenameCluster:
+    """The places whose images shall tell the Ganeti cluster's new name."""
+
+    places: tuple[Place, ...]
+    old: str
+    new: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """A sentence for each place or image that does not tell it."""
+
+    errors: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class CopyImage:
     """An image to copy to another place."""
 
@@ -212,6 +228,7 @@ DISKS = Call[DisksFacts]("ceph_disks", 60, DisksFacts)
 MAP = Call[Mapped]("ceph_map", 120, Mapped)
 LIMIT = Call[None]("ceph_limit", 30, type(None))
 IMAGES = Call[ImagesFacts]("ceph_images", 120, ImagesFacts)
+CLUSTER_NAME = Call[Told]("ceph_cluster_name", 300, Told)
 #: As long as Ganeti gives the conversion of a disk.
 COPY = Call[None]("ceph_copy", 86400, type(None))
 TRASH = Call[Trash]("ceph_trash", 60, Trash)
@@ -232,6 +249,7 @@ CALLS = (
     MAP,
     LIMIT,
     IMAGES,
+    CLUSTER_NAME,
     COPY,
     TRASH,
     RESTORE,

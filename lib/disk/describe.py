@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ganeti_ceph.disk import image
-from ganeti_ceph.errors import Error
+from ganeti_ceph.disk.uri import Place
+from ganeti_ceph.errors import CephError, Error
 
 #: Names in the metadata, shown by ``rbd image-meta list``.
 CLUSTER = "ganeti.cluster"
@@ -47,6 +48,18 @@ def set_info(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any)
     except Error as err:
         raise backend.RPCFail(str(err)) from None
     return None
+
+
+def rename_cluster(place: Place, old: str, new: str) -> list[CephError]:
+    """Have a place's images of a Ganeti cluster tell its new name; return failures."""
+    noted = image.descriptions(place, image.names(place))
+    failed = [notes for notes in noted.values() if isinstance(notes, CephError)]
+    ours = [
+        name
+        for name, notes in noted.items()
+        if not isinstance(notes, CephError) and notes.get(CLUSTER) == old
+    ]
+    return failed + image.annotate(place, ours, {CLUSTER: new})
 
 
 def _describe(disk: Any, owner: str) -> None:

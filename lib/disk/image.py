@@ -144,6 +144,20 @@ def describe(volume: Volume, metadata: Mapping[str, str]) -> None:
                 image.metadata_set(name, value)
 
 
+def annotate(
+    place: Place, names: Iterable[str], metadata: Mapping[str, str]
+) -> list[CephError]:
+    """Write the same down with many images; return why some could not be written to."""
+
+    def write(image: Any) -> bool:
+        for name, value in metadata.items():
+            image.metadata_set(name, value)
+        return True
+
+    seen = _survey(place, names, write, read_only=False)
+    return [error for error in seen.values() if isinstance(error, CephError)]
+
+
 def copy(source: Volume, target: Volume, data_pool: str) -> None:
     """Copy an image that nobody holds, with its snapshots, to another place.
 
@@ -342,14 +356,17 @@ def _number(err: rbd.Error | rados.Error) -> int:
 
 
 def _survey(
-    place: Place, names: Iterable[str], look: Callable[[Any], Seen]
+    place: Place,
+    names: Iterable[str],
+    look: Callable[[Any], Seen],
+    read_only: bool = True,
 ) -> dict[str, Seen | CephError]:
     """Open images, many at a time, and return what is seen of each."""
 
     def one(name: str) -> Seen | CephError | None:
         try:
-            # Read-only, so that this look is no watcher itself.
-            with rbd.Image(pool, name, read_only=True) as image:
+            # Whoever opens an image to write is a watcher himself.
+            with rbd.Image(pool, name, read_only=read_only) as image:
                 return look(image)
         except rbd.ImageNotFound:
             return None

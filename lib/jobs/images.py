@@ -17,7 +17,7 @@ from ganeti_ceph.disk import options
 from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import PrereqError, UsageError
 from ganeti_ceph.facts import ImagesFacts, PlaceFacts, UnknownImage
-from ganeti_ceph.rpc import LookAtImages, LookAtPlace, Reply
+from ganeti_ceph.rpc import LookAtImages, LookAtPlace, RenameCluster, Reply
 
 _RBD = constants.DT_RBD
 
@@ -151,6 +151,57 @@ def lock_one_by_one(
     result = wrapped(*args, **kwargs)
     instance.dont_collate_locks[locking.LEVEL_NODE_RES] = True
     return result
+
+
+# A new name of the cluster
+
+
+def rename_cluster(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Have the images tell the new name, by which verify and adopt know them."""
+    unit = instance
+    old = unit.cfg.GetClusterName()
+    result = wrapped(*args, **kwargs)
+    new = unit.cfg.GetClusterName()
+    if new == old:
+        return result
+    asked = one_node_each(unit.cfg)
+    sent = {
+        uuid: wire.encode(RenameCluster(places, old, new))
+        for uuid, places in asked.items()
+    }
+    for uuid, reply in rpc.call(unit.rpc, rpc.CLUSTER_NAME, sent).items():
+        errors = reply.answer.errors if reply.answer else [str(reply.error)]
+        for error in errors:
+            unit.LogWarning(
+                "%s: some images still tell the cluster's old name, so that"
+                " 'gnt-cluster verify' takes them for another cluster's: %s;"
+                " 'rbd image-meta set IMAGE ganeti.cluster %s' tells it later",
+                unit.cfg.GetNodeName(uuid),
+                error,
+                new,
+            )
+    return result
+
+
+def one_node_each(config: Any) -> dict[str, tuple[Place, ...]]:
+    """Return for nodes of each group the group's places, each for one node only."""
+    disks, _ = _disks(
+        config, config.GetAllInstancesInfo().values(), config.GetAllDisksInfo()
+    )
+    places = _places(config, disks)
+    asked: dict[str, tuple[Place, ...]] = {}
+    taken: set[Place] = set()
+    nodes = config.GetAllNodesInfo().values()
+    for node in sorted(nodes, key=lambda node: str(node.name)):
+        if node.offline or not node.vm_capable:
+            continue
+        mine = places[node.group] - taken
+        if mine:
+            asked[node.uuid] = tuple(sorted(mine))
+            taken |= mine
+    return asked
 
 
 # What is asked

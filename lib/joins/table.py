@@ -146,6 +146,14 @@ JOINS: tuple[Join, ...] = (
         "gnt-cluster destroy refuses while there is a storage cluster",
     ),
     Join(
+        "ganeti.cmdlib.cluster",
+        "LUClusterRename.Exec",
+        Kind.WRAP,
+        ("self, feedback_fn",),
+        "ganeti_ceph.jobs.images:rename_cluster",
+        "images tell the new name of the cluster",
+    ),
+    Join(
         "ganeti.watcher",
         "StartNodeDaemons",
         Kind.WRAP,

@@ -2,7 +2,7 @@
 
 import json
 
-from ganeti_ceph.disk import image, inventory, mappers, trash
+from ganeti_ceph.disk import describe, image, inventory, mappers, trash
 from ganeti_ceph.disk.options import Mapper
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import CephError, ExecError
@@ -13,6 +13,8 @@ from ganeti_ceph.rpc import (
     LookInTrash,
     MapImages,
     Mapped,
+    RenameCluster,
+    Told,
     Trash,
 )
 
@@ -70,6 +72,20 @@ def in_trash(asked: LookInTrash) -> Trash:
             for place, found in seen.items()
             if isinstance(found, CephError)
         ),
+    )
+
+
+def tell_name(asked: RenameCluster) -> Told:
+    """Have all images of the cluster tell its new name, also those of no instance."""
+    seen = inventory.ask(
+        asked.places, lambda place: describe.rename_cluster(place, asked.old, asked.new)
+    )
+    return Told(
+        tuple(
+            str(error)
+            for found in seen.values()
+            for error in ([found] if isinstance(found, CephError) else found)
+        )
     )
 
 

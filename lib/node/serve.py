@@ -42,7 +42,9 @@ from ganeti_ceph.rpc import (
     Outcomes,
     Purge,
     Purged,
+    RenameCluster,
     Restore,
+    Told,
     Trash,
 )
 from ganeti_ceph.run import run
@@ -121,6 +123,10 @@ def _images(sent: Any) -> ImagesFacts:
     return inventory.look(wire.decode(LookAtImages, sent, "the images to look at"), run)
 
 
+def _cluster_name(sent: Any) -> Told:
+    return images.tell_name(wire.decode(RenameCluster, sent, "the cluster's names"))
+
+
 def _copy(sent: Any) -> None:
     asked = wire.decode(CopyImage, sent, "what to copy")
     image.copy(asked.source, asked.target, asked.data_pool)
@@ -188,6 +194,7 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.MAP: _map,
     rpc.LIMIT: _limit,
     rpc.IMAGES: _images,
+    rpc.CLUSTER_NAME: _cluster_name,
     rpc.COPY: _copy,
     rpc.TRASH: _trash,
     rpc.RESTORE: _restore,

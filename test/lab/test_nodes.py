@@ -300,6 +300,19 @@ def test_new_names_and_certificates_change_nothing(guest: Guest) -> None:
     said = lab.run("node1", "gnt-storage repair", timeout=300).stdout
     assert "there is nothing to do" in said
     lab.run("node1", "gnt-group rename storage default")
+    # Another name at the same address; a copy, as the file may not be replaced.
+    names = lab.run("node1", "cat /etc/hosts").stdout
+    renamed = names.replace(
+        "cluster.lab.example", "neu.lab.example cluster.lab.example"
+    )
+    lab.run("node1", "cat > /etc/hosts", stdin=renamed)
+    lab.run("node1", "gnt-cluster rename -f neu.lab.example")
+    (image,) = guest.images()
+    told = f"rbd image-meta get rbd/{image} ganeti.cluster"
+    assert lab.run("node1", told).stdout == "neu.lab.example\n"
+    lab.run("node1", "cat > /etc/hosts", stdin=names)
+    lab.run("node1", "gnt-cluster rename -f cluster.lab.example")
+    assert lab.run("node1", told).stdout == "cluster.lab.example\n"
     lives_on(guest)
 
 

@@ -9,6 +9,7 @@ from ganeti import backend, constants, ssconf
 from ganeti.storage import bdev
 
 from ganeti_ceph.disk import describe
+from ganeti_ceph.disk.uri import Place
 
 NAME = "web.rbd.disk0"
 TOLD = {
@@ -146,3 +147,50 @@ def test_disks_of_other_templates_are_ganeti_s_affair(
     assert daemon.create(disk) == daemon.set_info(disk) == "as Ganeti says"
     assert len(daemon.called) == 2
     assert ganeti.storage.connections == 0
+
+
+# A new name of the cluster
+
+
+@pytest.fixture
+def rename(ganeti):
+    def rename():
+        place = Place("vms", user="ganeti")
+        return describe.rename_cluster(place, "cluster.example", "neu.example")
+
+    return rename
+
+
+def described(**metadata):
+    """Return an image with this metadata, whose names begin with ``ganeti.``."""
+    one = FakeImage(8)
+    one.metadata = {f"ganeti.{name}": value for name, value in metadata.items()}
+    return one
+
+
+def test_all_images_of_the_cluster_tell_its_new_name(images, rename):
+    images["used"] = described(cluster="cluster.example", instance="web", disk="0")
+    images["left-over"] = described(cluster="cluster.example")
+    assert rename() == []
+    assert images["used"].metadata == {
+        "ganeti.cluster": "neu.example",
+        "ganeti.instance": "web",
+        "ganeti.disk": "0",
+    }
+    assert images["left-over"].metadata == {"ganeti.cluster": "neu.example"}
+
+
+def test_nobody_else_s_image_is_written_to(images, rename):
+    images["foreign"] = described(cluster="other.example")
+    images["by-hand"] = described()
+    assert rename() == []
+    assert images["foreign"].described == images["by-hand"].described == []
+
+
+def test_an_image_that_cannot_be_opened_hinders_no_other(images, rename):
+    images["bad"] = described(cluster="cluster.example")
+    images["bad"].broken = rbd.PermissionError("no", 1)
+    images["good"] = described(cluster="cluster.example")
+    (error,) = rename()
+    assert "vms/bad cannot be opened: Operation not permitted" in str(error)
+    assert images["good"].metadata["ganeti.cluster"] == "neu.example"

@@ -11,7 +11,7 @@ from ganeti_ceph import rpc, wire
 from ganeti_ceph.disk.uri import Place
 from ganeti_ceph.facts import ImagesFacts, PlaceFacts, UnknownImage
 from ganeti_ceph.jobs import images
-from ganeti_ceph.rpc import LookAtImages
+from ganeti_ceph.rpc import LookAtImages, RenameCluster, Told
 from ganeti_ceph.state import GroupState, Phase
 
 NODES = make_nodes(4)
@@ -525,3 +525,69 @@ def test_repairing_sizes_locks_nodes_once_the_instances_are_locked():
 def test_the_call_outlasts_what_a_node_may_wait_for():
     # To connect, to list and to look, ten seconds each, for each client in turn.
     assert rpc.IMAGES.timeout >= 60
+
+
+# A new name of the cluster
+
+
+class Renaming:
+    """Ganeti's own unit, which gives the cluster another name."""
+
+    def __init__(self, config, nodes, name="neu"):
+        self.cfg, self.rpc = config, nodes.rpc
+        self.name = name
+        self.asked = {}
+        self.errors = {}
+        self.warnings = []
+        self.LogWarning = lambda text, *given: self.warnings.append(text % given)
+        nodes.rpc.answers("ceph_cluster_name", self._answer)
+
+    def _answer(self, uuid, sent):
+        name = self.rpc.names[uuid]
+        self.asked[name] = wire.decode(RenameCluster, sent)
+        if name in self.errors:
+            raise self.errors[name]
+        return wire.encode(Told(()))
+
+    def run(self):
+        def stock(_):
+            self.cfg.GetClusterName = lambda: self.name
+            return "as Ganeti says"
+
+        assert images.rename_cluster(stock, self, (None,), {}) == "as Ganeti says"
+
+
+@pytest.fixture
+def renaming(config, nodes, web):
+    config.GetNodeName = lambda uuid: config.GetNodeInfo(uuid).name
+    return Renaming(config, nodes)
+
+
+def test_each_pool_is_told_the_new_name_by_one_node(config, renaming):
+    config.add_rbd("db", NODES[3], "db0", pool="slow")
+    renaming.run()
+    assert renaming.asked == {
+        "node1": RenameCluster((VMS,), "cluster", "neu"),
+        "node4": RenameCluster((Place("slow", user="ganeti"),), "cluster", "neu"),
+    }
+    assert renaming.warnings == []
+
+
+def test_an_offline_node_is_not_asked_to_tell_it(config, renaming):
+    config.find("node1").offline = True
+    renaming.run()
+    assert list(renaming.asked) == ["node2"]
+
+
+def test_only_a_new_address_is_nothing_to_tell(renaming):
+    renaming.name = "cluster"
+    renaming.run()
+    assert renaming.asked == {}
+
+
+def test_a_cluster_is_renamed_though_its_storage_is_silent(renaming):
+    renaming.errors["node1"] = RuntimeError("no answer within 10 s")
+    renaming.run()
+    (warning,) = renaming.warnings
+    assert "node1: some images still tell the cluster's old name" in warning
+    assert "no answer within 10 s" in warning
