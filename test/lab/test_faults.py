@@ -97,6 +97,14 @@ def healthy(lab: TestLab, seconds: float = 180) -> None:
     wait_clean(lab)
 
 
+def told_of(lab: TestLab, *signs: str, seconds: float = 150) -> None:
+    """Wait until the status tells of one of these."""
+    end = time.monotonic() + seconds
+    while not any(sign in (shown := status(lab)) for sign in signs):
+        assert time.monotonic() < end, shown
+        time.sleep(2)
+
+
 def cut_when(lab: TestLab, node: str, sign: str, command: str) -> Result:
     """Run a command, cut a node off at a sign that it shows, and connect it again."""
 
@@ -320,14 +328,8 @@ def test_a_mon_s_full_disk_is_told_and_stops_that_mon_at_most(guest: Guest) -> N
         f" chown ceph:ceph {store}; systemctl start ceph-mon@{victim};"
         f" sleep 5; head -c 390M /dev/zero > {store}/filler; true",
     )
-    end = time.monotonic() + 150
-    while (
-        "make room on the file system of /var/lib/ceph/mon"
-        not in (shown := status(lab))
-        and f"to do: make and start mon.{victim}" not in shown
-    ):
-        assert time.monotonic() < end, shown
-        time.sleep(2)
+    out = f"to do: make and start mon.{victim}"
+    told_of(lab, "make room on the file system of /var/lib/ceph/mon", out)
     lives_on(guest)
     lab.run(
         victim,
@@ -335,6 +337,8 @@ def test_a_mon_s_full_disk_is_told_and_stops_that_mon_at_most(guest: Guest) -> N
         f" rm -rf {store}.aside/*; cp -a {store}/. {store}.aside/; umount {store};"
         f" rm -rf {store}; mv {store}.aside {store}",
     )
+    # The other mons have to miss it first.
+    told_of(lab, out)
     lab.run("node1", "gnt-storage repair", timeout=300)
     healthy(lab)
 

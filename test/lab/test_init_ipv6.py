@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
 from conftest import NewLab, TestLab
 from guests import Guest
 from test_init import DISK, INIT, modify, wait_healthy
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_storage_cluster_on_ipv6(new_lab: NewLab) -> None:

@@ -36,7 +36,7 @@ LEFT_OUT = {
         "test_page",
     ),
     "trixie": (
-        *("test_collector", "test_images", "test_init_ipv6", "test_kernelspace"),
+        *("test_collector", "test_images", "test_kernelspace", "test_lab"),
         *("test_mappers", "test_monitoring", "test_verify"),
     ),
 }
