@@ -45,8 +45,7 @@ class LUTrash(StorageUnit):
         places = self._places()
         if not places:
             raise PrereqError("no disk is in a storage cluster, and so no image")
-        sent = wire.encode(LookInTrash(tuple(sorted(places))))
-        trash: Trash = self._ask(rpc.TRASH, sent)
+        trash = self._look(LookInTrash(tuple(sorted(places))))
         self.warnings = trash.errors
         self.images = choose(trash.images, wanted)
 
@@ -102,7 +101,7 @@ class LUTrash(StorageUnit):
                     given.append({**defaults, **disk.params})
         return {options.place(options.read(params)) for params in given}
 
-    def _ask(self, call: Call[Any], sent: Any) -> Any:
+    def _look(self, asked: LookInTrash) -> Trash:
         """Ask a node that surely knows the storage cluster, or another one."""
         nodes = [
             node
@@ -110,13 +109,23 @@ class LUTrash(StorageUnit):
             if node.vm_capable and not node.offline
         ]
         nodes.sort(key=lambda node: (state.NODE_READY not in node.GetTags(), node.name))
-        silence = "no node is online"
+        failure = ExecError("no node is online")
         for node in nodes[:_TRIES]:
-            reply = rpc.call(self.rpc, call, {node.uuid: sent})[node.uuid]
-            if reply.error is None:
-                return reply.answer
-            silence = f"{node.name}: {reply.error}"
-        raise ExecError(silence)
+            self.node = node
+            try:
+                found: Trash = self._ask(rpc.TRASH, wire.encode(asked))
+            except ExecError as err:
+                failure = err
+            else:
+                return found
+        raise failure
+
+    def _ask(self, call: Call[Any], sent: Any) -> Any:
+        """Ask the node that could look; another might do again what it has begun."""
+        reply = rpc.call(self.rpc, call, {self.node.uuid: sent})[self.node.uuid]
+        if reply.error is not None:
+            raise ExecError(f"{self.node.name}: {reply.error}")
+        return reply.answer
 
 
 def choose(

@@ -242,6 +242,20 @@ def test_after_three_nodes_the_failure_is_believed(cluster):
     assert cluster.rpc.asked == ["node1", "node2", "node3"]
 
 
+@pytest.mark.parametrize("action", ["restore", "purge"])
+def test_no_other_node_does_again_what_one_may_have_begun(cluster, action):
+    cluster.rpc.failing = {"node1": "connection refused"}
+
+    def fail(node, sent):
+        cluster.rpc.asked.append(cluster.rpc.names[node])
+        raise ExecError("timed out")
+
+    cluster.rpc.answers(f"ceph_{action}", fail)
+    with pytest.raises(ganeti_errors.OpExecError, match="node2: timed out"):
+        cluster.run(action, images="0b")
+    assert cluster.rpc.asked == ["node1", "node2", "node2"]
+
+
 def test_without_a_node_that_is_said(cluster):
     for node in NODES:
         cluster.config.find(node.name).offline = True
