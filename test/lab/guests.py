@@ -83,6 +83,15 @@ class Guest:
         words = [self.pool, self.images()[disk], str(boot), str(beat), "90"]
         return Written(**look(self.lab, "node1", "written", *words))
 
+    @property
+    def survives_migration(self) -> bool:
+        """Whether it surely runs on after a migration.
+
+        Where QEMU 7.2 emulates the processor about one in ten does not, live or
+        paused, on a plain file as well; QEMU 10 has not shown that.
+        """
+        return self.lab.release != "bookworm"
+
     def watchers(self, disk: int = 0) -> list[str]:
         """Return the addresses of those who have a disk open."""
         found: list[str] = look(

@@ -6,7 +6,6 @@ from .errors import LabError
 from .lab import Lab
 from .network import CLUSTER, DOMAIN
 from .node import Node
-from .releases import Release, find_release
 from .site import GUEST_FOLDER
 
 CLUSTER_NAME = f"{CLUSTER}.{DOMAIN}"
@@ -26,16 +25,15 @@ HYPERVISOR = ",".join(
 )
 
 
-def init_command(release: Release, *storage: str) -> list[str]:
+def init_command(*storage: str) -> list[str]:
     """Return the command that makes the cluster; storage is for options like -S."""
-    hypervisor = f"{HYPERVISOR},migration_mode={release.migration_mode}"
     return [
         "gnt-cluster",
         "init",
         "--master-netdev=br0",
         "--nic-parameters=link=br0",
         "--enabled-hypervisors=kvm",
-        f"--hypervisor-parameters={hypervisor}",
+        f"--hypervisor-parameters={HYPERVISOR}",
         "--backend-parameters=memory=128M,vcpus=1",
         "--enabled-disk-templates=rbd,file,diskless",
         # The nodes know each other's names, and shall those of removed nodes, too.
@@ -54,7 +52,7 @@ def add_command(node: Node) -> list[str]:
 def make_cluster(lab: Lab) -> None:
     """Make a cluster of all nodes."""
     master, *others = lab.nodes()
-    _call(master, init_command(find_release(lab.shape().release)))
+    _call(master, init_command())
     for node in others:
         _call(master, add_command(node))
 

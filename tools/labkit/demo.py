@@ -7,19 +7,18 @@ from .cluster import add_command, init_command
 from .lab import Lab, Shape
 from .network import DOMAIN
 from .node import Node
-from .releases import Release, find_release
 
 STORAGE = "ceph:disk=/dev/disk/by-id/lab-disk-1"
 GUEST = f"guest1.{DOMAIN}"
 
 
-def commands(release: Release, nodes: list[Node]) -> list[str]:
+def commands(nodes: list[Node]) -> list[str]:
     """Return what is typed, in order."""
     first, others = nodes[0], nodes[1:]
     # A lab of one or two nodes shows less, but shows it.
     second = nodes[min(1, len(nodes) - 1)]
     third = nodes[-1]
-    typed = [shlex.join(init_command(release, "-S", STORAGE))]
+    typed = [shlex.join(init_command("-S", STORAGE))]
     typed += [shlex.join(add_command(node)) for node in others]
     typed += [
         "gnt-storage init-distributed-storage -s ceph default",
@@ -55,7 +54,7 @@ def demo(lab: Lab, shape: Shape) -> int:
     with lab.going_up(shape):
         nodes = lab.nodes()
     option = "" if lab.name == "lab" else f" --name {lab.name}"
-    for command in commands(find_release(shape.release), nodes):
+    for command in commands(nodes):
         print(f"\n{nodes[0].name}# {command}", flush=True)
         code = nodes[0].stream(["bash", "-c", command])
         if code != 0:

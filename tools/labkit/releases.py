@@ -39,8 +39,6 @@ class Release:
     name: str
     python: str
     extra_packages: tuple[str, ...] = ()
-    #: How instances migrate where nobody says how.
-    migration_mode: str = "live"
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -58,10 +56,7 @@ RELEASES = {
     release.name: release
     for release in (
         Release("trixie", "3.13", ("ceph-volume",)),
-        # Where QEMU 7.2 emulates the processor, about one guest in ten dies after a
-        # live migration, as memory that it wrote to meanwhile was not copied again;
-        # its disks have no part in it.  QEMU 10 has not shown that.
-        Release("bookworm", "3.11", migration_mode="non-live"),
+        Release("bookworm", "3.11"),
     )
 }
 DEFAULT_RELEASE = "trixie"
