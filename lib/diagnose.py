@@ -113,7 +113,10 @@ def findings(
     found += _silent_daemons(members, silent, cluster)
     old = [node for node in nodes if node.name not in newcomers]
     found += _gone(old, cluster)
-    found += [Finding(None, text) for text in _drift(old, params, fsid, cluster)]
+    found += _strangers(members, cluster)
+    found += [Finding(None, text) for text in plan.unusable(old, fsid)]
+    planned, texts = _drift(old, params, fsid, cluster)
+    found += [Finding(None, text) for text in texts]
     found += [
         Finding(None, f"{text}; upgrade the others, too", False)
         for text in plan.differing_versions(nodes)
@@ -125,10 +128,36 @@ def findings(
     ]
     for check in cluster.checks:
         name, _, message = check.partition(": ")
-        if name not in _TOLD:
-            remedy = f"; {REMEDIES[name]}" if name in REMEDIES else ""
-            found.append(Finding(None, f"{message} ({name}){remedy}", name in ERRORS))
+        if name in _TOLD and planned:
+            continue
+        what_to_do = f"; {words}" if (words := remedy(name)) else ""
+        found.append(
+            Finding(None, f"{message} ({name}){what_to_do}", name in ERRORS | {*_TOLD})
+        )
     return found
+
+
+def _strangers(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[Finding]:
+    """Say what is down on hosts that are no nodes, and thus nobody's to mend."""
+    hosts = {one.host for one in members}
+    for mon in cluster.mons:
+        if mon.id not in hosts and mon.id not in cluster.quorum:
+            yield Finding(
+                None,
+                f"mon.{mon.id} is down, and {mon.id} is no node of the storage"
+                f" cluster's group: 'ceph mon remove {mon.id}' takes it out of the map",
+            )
+    down: dict[str, list[int]] = {}
+    for osd in cluster.osds:
+        if osd.host is not None and osd.host not in hosts and not (osd.up or osd.new):
+            down.setdefault(osd.host, []).append(osd.id)
+    for host, ids in sorted(down.items()):
+        yield Finding(
+            None,
+            f"{names_of(ids)} is down, and {host} is no node of the storage cluster's"
+            " group: 'ceph osd purge ID' forgets one once 'ceph osd safe-to-destroy"
+            " ID' allows it",
+        )
 
 
 def _differences(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[Finding]:
@@ -148,8 +177,10 @@ def _differences(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[F
         if one.offline and one.host in {mon.id for mon in cluster.mons}:
             yield Finding(
                 one.name,
-                f"it is offline, and mon.{one.host} still counts for the quorum:"
-                f" 'gnt-node modify --offline=yes {one.name}' takes it out",
+                f"it is offline, and mon.{one.host} still counts for the quorum; if it"
+                " does not come back soon, 'gnt-node modify --offline=yes"
+                f" {one.name}' takes it out",
+                error=False,
             )
         if one.drained and inside:
             yield Finding(
@@ -213,15 +244,14 @@ def _drift(
     params: StorageParameters,
     fsid: str,
     cluster: ClusterFacts,
-) -> Iterable[str]:
-    """Say what 'gnt-storage repair' refuses, or would do."""
+) -> tuple[bool, list[str]]:
+    """Say whether 'gnt-storage repair' can be planned, and what it refuses or does."""
     if not nodes:
-        return
+        return False, []
     refused = plan.refusals(nodes, params, fsid, ready=True)
     refused += plan.unplaced(nodes, params)
     if refused:
-        yield from refused
-        return
+        return False, refused
     # They are not looked at.
     none = Secret("")
     keys = Keys(none, none)
@@ -229,12 +259,12 @@ def _drift(
         made = plan.plan(nodes, params, fsid, keys, False, cluster, ready=True)
     except (PrereqError, ValueError) as err:
         # A step refuses what a tag or parameter names.
-        yield str(err)
-        return
+        return False, [str(err)]
     names = {node.uuid: node.name for node in nodes}
-    for stage in made.stages:
-        for uuid, steps in stage.steps:
-            for step in steps:
-                if not isinstance(step, AwaitHealth | AwaitDaemons | Settle):
-                    what = f"{names[uuid]}: to do: {step.sentence()}"
-                    yield f"{what} ('gnt-storage repair')"
+    return True, [
+        f"{names[uuid]}: to do: {step.sentence()} ('gnt-storage repair')"
+        for stage in made.stages
+        for uuid, steps in stage.steps
+        for step in steps
+        if not isinstance(step, AwaitHealth | AwaitDaemons | Settle)
+    ]

@@ -39,6 +39,8 @@ class Device:
     label: Label | None
     #: Of a partition, the ``real_path`` of its disk; "" for a whole disk.
     whole: str = ""
+    #: Why it cannot be read, "" if it can.
+    failing: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,7 @@ class OsdDir:
     id: int
     fsid: str | None
     osd_uuid: str | None
-    #: The real path of its device, None where that is gone.
+    #: The real path of its disk, None where that is gone.
     block: str | None = None
 
 

@@ -251,7 +251,11 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
     # The label of a device for metadata names its OSD, and no cluster.
     own = {d.label.osd_uuid for d in facts.disks if d.label and _own(node, d, fsid)}
     real_paths = {d.real_path for d in facts.disks + facts.db_devices}
+    begun = _begun(node, fsid)
     for device in facts.disks + facts.db_devices:
+        if begun and _unusable(node, device, fsid):
+            # A disk that died does not keep its node's other disks away.
+            continue
         if not device.real_path:
             yield f"{device.path} is missing"
             continue
@@ -267,7 +271,9 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
             continue
         if _own(node, device, fsid) or (device.label and device.label.osd_uuid in own):
             continue
-        if device.busy:
+        if device.failing:
+            yield f"{device.path} has failed: {device.failing}"
+        elif device.busy:
             yield f"{device.path} is in use: {device.busy}"
         elif device.content and not params.wipe:
             yield (
@@ -277,6 +283,42 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
         elif device.size < SMALLEST_DEVICE:
             yield f"{device.path} has {device.size} bytes, an OSD needs 5 GiB"
     yield from _layout_refusals(node, params)
+
+
+def _unusable(node: Node, device: Device, fsid: str | None) -> str:
+    """Return why a device is as good as none, "" if it is not."""
+    if not device.real_path:
+        return "is missing"
+    if device.failing and not _own(node, device, fsid):
+        return f"has failed: {device.failing}"
+    return ""
+
+
+def _begun(node: Node, fsid: str | None) -> bool:
+    """Tell whether a node has OSDs of the storage cluster."""
+    return any(osd.fsid == fsid for osd in node.facts.osds if osd.fsid) or any(
+        _own(node, device, fsid) for device in node.facts.disks
+    )
+
+
+def unusable(nodes: Iterable[Node], fsid: str | None) -> list[str]:
+    """Return, a sentence each, which devices of nodes with OSDs are as good as none.
+
+    Those of other nodes are refused.
+    """
+    return [
+        f"{node.name}: {device.path} {why}; if it does not come back, put another in"
+        " its place"
+        for node in nodes
+        if _begun(node, fsid)
+        for device in node.facts.disks + node.facts.db_devices
+        if (why := _unusable(node, device, fsid))
+    ]
+
+
+def _disks(node: Node, fsid: str | None) -> list[Device]:
+    """Return the disks that there are OSDs on, or may be."""
+    return [one for one in node.facts.disks if not _unusable(node, one, fsid)]
 
 
 def _own(node: Node, device: Device, fsid: str | None) -> bool:
@@ -552,7 +594,7 @@ def plan(
     )
     stages = [stage for stage in stages if stage.steps]
     if ready:
-        hosts = tuple((one.host, len(one.facts.disks)) for one in newcomers)
+        hosts = tuple((one.host, len(_disks(one, fsid))) for one in newcomers)
         ids = tuple(mon.id for mon in mons if mon.id in concerned)
         if stages and (hosts or ids):
             wait = AwaitDaemons(ids, hosts, HEALTH_TIMEOUT)
@@ -711,7 +753,7 @@ def _osds(
     kept: set[str] = set()
     blank: list[Device] = []
     removed: set[str] = set()
-    for device in node.facts.disks:
+    for device in _disks(node, fsid):
         label = device.label
         if label is None or not _own(node, device, fsid):
             blank.append(device)
@@ -754,7 +796,8 @@ def _osds(
     free = [
         device
         for device in node.facts.db_devices
-        if device.label is None or device.label.osd_uuid not in kept
+        if (device.label is None or device.label.osd_uuid not in kept)
+        and not _unusable(node, device, fsid)
     ]
     for device in blank:
         begun = osd_uuid(fsid, node.host, device.stable_path)

@@ -90,6 +90,7 @@ class LUInitDistributedStorage(StorageUnit):
         )
         if found:
             raise PrereqError("\n".join(found))
+        self.left_out += plan.unusable(self.nodes, begun)
         self.fsid = begun or str(uuids.uuid4())
         self.cluster, silence = (
             ask_cluster(self.rpc, self.nodes) if begun else (None, "")

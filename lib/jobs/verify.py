@@ -24,7 +24,7 @@ def verify_config(
     )
     # Without storage a node may do without us; what is there has to fit.
     used = any(
-        state.group_state(group.GetTags()) for group in unit.all_group_info.values()
+        state.storage_tags(group.GetTags()) for group in unit.all_group_info.values()
     )
     for node in online:
         absent = replies[node.uuid].answer is None and not used

@@ -14,6 +14,8 @@ from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import Device, Label
 from ganeti_ceph.run import Runner
 
+#: How much is read at both ends of a device, to see whether it can be read at all.
+_PROBED = 2**20
 #: How much is zeroed at both ends of a device that is wiped, in bytes.
 WIPED = 100 * 2**20
 #: Names that stay with a device, from the one that tells it best.
@@ -40,9 +42,14 @@ def look(path: str, run: Runner) -> Device:
         return Device(path, "", "", 0, "", "", None)
     if not stat.S_ISBLK(mode):
         return Device(path, real, path, 0, "it is no block device", "", None)
-    busy, size = _open_exclusively(real)
+    busy, failing, size = _open_exclusively(real)
     busy = user(real) or busy
-    types = signatures(real, run)
+    try:
+        types = signatures(real, run)
+    except ExecError:
+        if not failing:
+            raise
+        types = ()
     content = _phrase(types, real)
     label = None
     # What cannot be read may be an OSD's: nobody but the administrator may say that
@@ -63,7 +70,7 @@ def look(path: str, run: Runner) -> Device:
             else "the metadata of an OSD"
         )
     stable = stable_path(path, real)
-    return Device(path, real, stable, size, busy, content, label, _whole(real))
+    return Device(path, real, stable, size, busy, content, label, _whole(real), failing)
 
 
 def stable_path(path: str, real: str) -> str:
@@ -92,25 +99,32 @@ def _whole(real: str) -> str:
     return f"/dev/{sysfs.resolve().parent.name}"
 
 
-def _open_exclusively(real: str) -> tuple[str, int]:
-    """Return why a device cannot be had for ourselves ("" if it can), and its size.
+def _open_exclusively(real: str) -> tuple[str, str, int]:
+    """Return why a device cannot be had for ourselves, or not be read, and its size.
 
-    The kernel gives a block device exclusively only while no file system, swap,
-    volume group, RAID or other exclusive opener has it.
+    Both are "" if it can.  The kernel gives a block device exclusively only while no
+    file system, swap, volume group, RAID or other exclusive opener has it.
     """
     busy = ""
     try:
-        handle = os.open(real, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
-    except OSError as err:
-        if err.errno != errno.EBUSY:
-            return f"it cannot be opened ({err.strerror})", 0
-        busy = "the kernel says that something holds it"
         try:
+            handle = os.open(real, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
+        except OSError as err:
+            if err.errno != errno.EBUSY:
+                raise
+            busy = "the kernel says that something holds it"
             handle = os.open(real, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as again:
-            return f"it cannot be opened ({again.strerror})", 0
+    except OSError as err:
+        return busy, f"it cannot be opened ({err.strerror})", 0
     try:
-        return busy, os.lseek(handle, 0, os.SEEK_END)
+        size = os.lseek(handle, 0, os.SEEK_END)
+        # wipefs takes for blank what it cannot read.
+        for start in {0, max(0, size - _PROBED)}:
+            os.pread(handle, _PROBED, start)
+    except OSError as err:
+        return busy, f"it cannot be read ({err.strerror})", 0
+    else:
+        return busy, "", size
     finally:
         os.close(handle)
 
@@ -200,6 +214,8 @@ def check_unchanged(path: str, wipe: bool, run: Runner, *, own: str = "") -> Dev
     device = look(path, run)
     if not device.real_path:
         raise ExecError(f"{path} is gone")
+    if device.failing:
+        raise ExecError(f"{path} has failed: {device.failing}")
     if device.busy:
         raise ExecError(f"{path} is in use: {device.busy}")
     ours = (

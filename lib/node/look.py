@@ -13,6 +13,8 @@ from ganeti_ceph.plan import PACKAGES
 from ganeti_ceph.rpc import Look
 from ganeti_ceph.run import Runner
 
+_SYS_BLOCK = "/sys/block"
+
 
 def look(asked: Look, run: Runner) -> NodeFacts:
     """Return what planning needs to know of this node; nothing is changed."""
@@ -89,11 +91,25 @@ def _osds() -> tuple[OsdDir, ...]:
         # A directory without it is of an OSD that was begun and not finished.
         if fsid is not None:
             block = directory / "block"
-            device = str(block.resolve()) if block.exists() else None
+            device = _disk_below(str(block.resolve())) if block.exists() else None
             found.append(
                 OsdDir(int(name), fsid, files.read(directory / "fsid"), device)
             )
     return tuple(found)
+
+
+def _disk_below(real: str) -> str | None:
+    """Return the disk that a logical volume lies on, or one of several; else itself.
+
+    None if there is none: the kernel keeps a volume whose disk was pulled out.
+    """
+    while Path(real).name.startswith("dm-"):
+        slaves = Path(_SYS_BLOCK, Path(real).name, "slaves")
+        below = sorted(one for one in slaves.glob("*") if one.exists())
+        if not below:
+            return None
+        real = f"/dev/{below[0].name}"
+    return real
 
 
 def addresses(run: Runner) -> tuple[str, ...]:

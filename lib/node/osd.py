@@ -74,13 +74,10 @@ def start(step: StartOsd, run: Runner) -> str:
         raise ExecError(f"{step.device} does not carry OSD {step.osd_uuid} any more")
     osd_id = str(step.osd_id)
     if "LVM2_member" in devices.signatures(device.real_path, run):
-        try:
-            run(["ceph-volume", "lvm", "activate", osd_id, step.osd_uuid], timeout=120)
-        except ExecError as err:
-            raise ExecError(
-                f"{err}; if the OSD was never finished, clear it with 'ceph-volume lvm"
-                f" zap --destroy --osd-id {osd_id}' and 'ceph osd purge {osd_id}'"
-            ) from None
+        services.prepare_osds(run)
+        # ceph-volume starts it with nothing but systemctl start.
+        services.forgive("osd", osd_id, run)
+        run(["ceph-volume", "lvm", "activate", osd_id, step.osd_uuid], timeout=120)
         return f"osd.{osd_id} runs on {step.device}"
     owner = files.ceph_ids()
     directory = files.daemon_dir("osd", osd_id)
@@ -138,6 +135,7 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
     for device in found:
         if device.content:
             devices.wipe(device, run)
+    services.prepare_osds(run)
     command = ["ceph-volume", "lvm", "batch", "--bluestore", "--yes"]
     if step.encrypt:
         command.append("--dmcrypt")

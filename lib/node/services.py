@@ -90,7 +90,8 @@ def start_failed(run: Runner) -> tuple[list[str], list[str]]:
     started, given_up = [], []
     for unit in (line.split()[0] for line in listed.splitlines() if line.strip()):
         enabled = run(["systemctl", "is-enabled", unit], ok=(0, 1))
-        if enabled.strip() != "enabled":
+        # What ceph-volume found at this boot is enabled for this boot.
+        if enabled.strip() not in ("enabled", "enabled-runtime"):
             continue
         if not _try(unit):
             given_up.append(unit)
@@ -119,6 +120,15 @@ def _try(unit: str) -> bool:
 
 def _tries(unit: str) -> Path:
     return files.SCRATCH / "tries" / unit
+
+
+def forgive(kind: str, daemon_id: str, run: Runner) -> str:
+    """Let a daemon that died too often be started again; return its unit."""
+    unit = f"ceph-{kind}@{daemon_id}.service"
+    # Somebody has seen to it.
+    _tries(unit).unlink(missing_ok=True)
+    run(["systemctl", "reset-failed", unit], timeout=_PATIENCE, ok=(0, 1, 5))
+    return unit
 
 
 def start(kind: str, daemon_id: str, run: Runner) -> None:

@@ -143,7 +143,7 @@ def test_an_offline_node_with_a_mon_in_the_map_is_one_whether_it_answers_or_not(
         (one,) = of_node(found((made[0], cluster), members(**OFFLINE)))
         assert "mon.node2 still counts for the quorum" in one.text
         assert "'gnt-node modify --offline=yes node2'" in one.text
-        assert one.error
+        assert not one.error
 
 
 def test_an_offline_node_that_ceph_can_do_without_is_none(made):
@@ -365,6 +365,55 @@ def test_no_check_is_an_error_or_has_a_remedy_and_is_left_out(made, name):
 def test_checks_that_are_said_otherwise_are_not_repeated(made, name):
     texts = found(down(made, "node2"), silent=["node2"], checks=(f"{name}: 1 is down",))
     assert [one.node for one in texts] == ["node2"]
+
+
+@pytest.mark.parametrize("name", ["MGR_DOWN", "MON_DOWN", "OSD_DOWN", "OSD_HOST_DOWN"])
+def test_where_nothing_can_be_planned_they_are_said_nevertheless(made, name):
+    nodes, cluster = down(made, "node2")
+    nodes = [nodes[0], nodes[1], with_facts(nodes[2], packages=())]
+    texts = found((nodes, cluster), checks=(f"{name}: 1 is down",))
+    assert ["packages are missing" in one.text for one in texts] == [True, False]
+    assert texts[1].text.startswith(f"1 is down ({name}); ")
+    assert "'gnt-" in texts[1].text
+    assert texts[1].error
+
+
+def test_what_is_down_on_a_host_that_is_no_node_is_said_with_what_forgets_it(made):
+    nodes, cluster = down(made, "node3")
+    two = [one for one in members() if one.name != "node3"]
+    texts = [one.text for one in found((nodes[:2], cluster), two)]
+    assert texts == [
+        "mon.node3 is down, and node3 is no node of the storage cluster's group: 'ceph"
+        " mon remove node3' takes it out of the map",
+        "osd.2 is down, and node3 is no node of the storage cluster's group: 'ceph osd"
+        " purge ID' forgets one once 'ceph osd safe-to-destroy ID' allows it",
+    ]
+
+
+def test_what_runs_on_a_host_that_is_no_node_is_the_administrator_s(made):
+    two = [one for one in members() if one.name != "node3"]
+    assert found((made[0][:2], made[1]), two) == []
+
+
+@pytest.mark.parametrize(
+    ("lacks", "words"),
+    [
+        ({"real_path": ""}, "/dev/sdc is missing"),
+        ({"failing": "it cannot be read (I/O)"}, "/dev/sdc has failed: it cannot be"),
+    ],
+)
+def test_a_disk_that_died_is_said_and_the_rest_goes_on(made, lacks, words):
+    nodes, cluster = made
+    dead = make_device("/dev/sdc", **lacks)
+    nodes = [
+        nodes[0],
+        with_facts(nodes[1], disks=(*nodes[1].facts.disks, dead), has_client=False),
+        nodes[2],
+    ]
+    texts = [one.text for one in found((nodes, cluster))]
+    assert f"node2: {words}" in texts[0]
+    assert texts[1].startswith("node2: to do: ")
+    assert len(texts) == 2
 
 
 def test_nodes_come_first_and_checks_last(made):

@@ -100,20 +100,36 @@ def test_one_node_is_made_part_of_it_and_others_are_let_be(made):
     assert made.config.tags("node4") == {READY}
 
 
-@pytest.mark.parametrize("trouble", ["silent", "missing disk"])
+@pytest.mark.parametrize("trouble", ["silent", "busy disk"])
 def test_what_is_wrong_elsewhere_keeps_no_node_away(made, trouble):
     grow(made)
     uuid = made.config.find("node3").uuid
     if trouble == "silent":
         made.rpc.answers("ceph_look", silent(made, uuid))
     else:
-        gone = fakes.make_device(real_path="")
-        change(made, "node3", disks=(gone,))
+        change(made, "node3", disks=(fakes.make_device(busy="mounted on /mnt"),))
     repair(made, "node4")
     assert ("node4", "osd") in made.nodes.asked
     made.nodes.asked.clear()
     text, _ = refusal_after(made)
     assert "node3" in text
+
+
+@pytest.mark.parametrize(
+    ("lacks", "words"),
+    [
+        ({"real_path": ""}, "node3: /dev/sdb is missing"),
+        ({"failing": "it cannot be read"}, "node3: /dev/sdb has failed: it cannot be"),
+    ],
+)
+def test_a_disk_that_died_is_said_and_the_others_are_used(made, lacks, words):
+    facts = made.nodes.nodes[made.config.find("node3").uuid].facts
+    dead = fakes.make_device(**lacks)
+    change(made, "node3", disks=(dead, *facts.disks[1:]), has_client=False)
+    repair(made, "node3")
+    assert ("node3", "client") in made.nodes.asked
+    assert ("node3", "osd") not in made.nodes.asked
+    assert any(words in line for line in made.feedback)
 
 
 def silent(ganeti, uuid):

@@ -223,9 +223,37 @@ def test_a_device_that_cannot_be_opened_is_told_with_the_reason(disk, monkeypatc
 
     monkeypatch.setattr(devices.os, "open", broken)
     assert devices._open_exclusively(str(disk)) == (
+        "",
         "it cannot be opened (Input/output error)",
         0,
     )
+
+
+@pytest.mark.parametrize("end", ["head", "tail"])
+def test_a_device_that_cannot_be_read_is_not_taken_for_blank(disk, monkeypatch, end):
+    real = os.pread
+
+    def broken(handle, length, offset):
+        if (offset == 0) == (end == "head"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(handle, length, offset)
+
+    monkeypatch.setattr(devices.os, "pread", broken)
+    # wipefs says nothing then, and that it went well.
+    found = devices.look(str(disk), carrying("trixie", "blank"))
+    assert found.failing == "it cannot be read (Input/output error)"
+    with pytest.raises(ExecError, match="has failed: it cannot be read"):
+        devices.check_unchanged(str(disk), True, carrying("trixie", "blank"))
+
+
+def test_a_device_that_wipefs_cannot_open_hides_no_other(disk, monkeypatch):
+    def broken(path, flags, *rest):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(devices.os, "open", broken)
+    runner = FakeRunner()
+    runner.knows("wipefs", code=1)
+    assert "cannot be opened" in devices.look(str(disk), runner).failing
 
 
 # Wiping

@@ -112,6 +112,33 @@ def test_an_osds_device_is_where_its_link_leads_or_gone(tree, tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("volumes", "disk"),
+    [
+        ({"dm-3": ["sdb"]}, "/dev/sdb"),
+        # Encrypted: one volume on the other.
+        ({"dm-3": ["dm-1"], "dm-1": ["sdb"]}, "/dev/sdb"),
+        # The disk was pulled out.
+        ({"dm-3": []}, None),
+        ({}, None),
+    ],
+)
+def test_a_logical_volume_is_on_the_disk_below_it(tmp_path, monkeypatch, volumes, disk):
+    monkeypatch.setattr(look, "_SYS_BLOCK", str(tmp_path))
+    for name, below in volumes.items():
+        for one in below:
+            (tmp_path / name / "slaves" / one).mkdir(parents=True)
+    assert look._disk_below("/dev/dm-3") == disk
+
+
+def test_the_name_of_a_disk_that_is_gone_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(look, "_SYS_BLOCK", str(tmp_path))
+    slaves = tmp_path / "dm-3/slaves"
+    slaves.mkdir(parents=True)
+    (slaves / "sdb").symlink_to(tmp_path / "gone")
+    assert look._disk_below("/dev/dm-3") is None
+
+
 def test_each_disk_that_is_asked_for_is_looked_at(tree, tmp_path):
     (tmp_path / "sda").touch()
     asked = Look((f"{tmp_path}/sd*", f"{tmp_path}/sdz"), (f"{tmp_path}/nvme0",))

@@ -366,6 +366,25 @@ def test_an_osd_on_logical_volumes_is_started_by_ceph_volume(whole, run):
     assert not home(3).exists()
 
 
+def test_one_that_died_too_often_is_started_by_ceph_volume_too(whole, run):
+    run.knows("wipefs", "--noheadings", output="0x0,,,LVM2_member\n")
+    tries = units._tries(unit(3))
+    files.write(tries, "1 2 3", 0o600)
+    osd.start(START, run)
+    forgiven = run.calls.index(["systemctl", "reset-failed", unit(3)])
+    assert forgiven < run.calls.index(["ceph-volume", "lvm", "activate", "3", UUID])
+    assert not tries.exists()
+    assert units._OSD_DROPIN.exists()
+
+
+def test_ceph_volume_s_words_are_passed_on_without_advice_to_destroy(whole, run):
+    run.knows("wipefs", "--noheadings", output="0x0,,,LVM2_member\n")
+    run.knows("ceph-volume", code=1)
+    with pytest.raises(ExecError, match="ceph-volume") as caught:
+        osd.start(START, run)
+    assert "zap" not in str(caught.value)
+
+
 # Logical volumes
 
 
@@ -377,6 +396,7 @@ def batch(run):
 def test_ceph_volume_gets_all_devices_at_once(disks, run, storage):
     answer = osd.make_on_lvm(LVM, run)
     assert answer == "OSDs run on /dev/sdb, /dev/sdc"
+    assert units._OSD_DROPIN.exists()
     assert batch(run) == [
         *("ceph-volume", "lvm", "batch", "--bluestore", "--yes"),
         *("/dev/sdb", "/dev/sdc"),

@@ -64,6 +64,10 @@ def test_daemons_that_died_are_started(conf, monkeypatch):
     ]
 
 
+def test_one_that_ceph_volume_found_at_boot_is_started(conf, monkeypatch):
+    assert starts(monkeypatch, Systemd(**{OSD: "enabled-runtime"})) == [OSD]
+
+
 def starts(monkeypatch, systemd):
     return [call[-1] for call in watched(monkeypatch, systemd) if call[0] == "start"]
 
