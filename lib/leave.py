@@ -5,9 +5,9 @@ remove.
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-from ganeti_ceph.facts import ClusterFacts, CrushPlace, Osd, OsdUse, Rule
+from ganeti_ceph.facts import ClusterFacts, CrushPlace, Osd, Report, Rule
 from ganeti_ceph.plan import Stage
 from ganeti_ceph.steps import (
     AskStop,
@@ -29,11 +29,11 @@ def osds_of(cluster: ClusterFacts, host: str) -> list[Osd]:
     return [osd for osd in cluster.osds if osd.host == host]
 
 
-def without(cluster: ClusterFacts, host: str) -> ClusterFacts:
-    """Return what a cluster is when a host's mon and mgr are gone."""
+def without(cluster: ClusterFacts, host: str, mons: Sequence[str]) -> ClusterFacts:
+    """Return what a cluster is when a host's daemons stopped and mons are removed."""
     return dataclasses.replace(
         cluster,
-        mons=tuple(mon for mon in cluster.mons if mon.id != host),
+        mons=tuple(mon for mon in cluster.mons if mon.id not in mons),
         quorum=tuple(name for name in cluster.quorum if name != host),
         mgrs=tuple(name for name in cluster.mgrs if name != host),
     )
@@ -45,14 +45,29 @@ def offline_refusals(
     objection: str | None,
     others: int,
     silent: Sequence[str] = (),
+    silence: str | None = None,
+    offline: Sequence[str] = (),
 ) -> list[str]:
     """Return, a sentence each, what would be lost if a host's daemons stopped.
 
     ``objection`` is what Ceph has against stopping its OSDs, ``others`` how many nodes
     there are where another mgr could be made.  ``silent`` are other nodes that do not
-    answer.
+    answer, ``offline`` other hosts that are offline; ``silence`` is why the host itself
+    does not answer, None if it does.
     """
     found = []
+    for other in offline:
+        if any(osd.up for osd in osds_of(cluster, other)):
+            found.append(
+                f"OSDs of {other}, which is offline, run as far as Ceph knows: it may"
+                " not have missed them yet, then wait half a minute"
+            )
+    serves = host in cluster.quorum or any(osd.up for osd in osds_of(cluster, host))
+    if silence is not None and serves:
+        found.append(
+            "its daemons run, and would be taken for dead, as it does not answer"
+            f" ({silence}): mend that; if it has just died, Ceph knows in half a minute"
+        )
     for name in silent:
         # For some 20 s Ceph does not notice that a node is dead.
         if any(osd.up for osd in osds_of(cluster, name.partition(".")[0])):
@@ -67,9 +82,44 @@ def offline_refusals(
     return found
 
 
-def quorum_refusals(cluster: ClusterFacts, host: str) -> list[str]:
-    """Return why the quorum cannot do without a host's mon, not even by force."""
-    mons = [mon.id for mon in cluster.mons if mon.id != host]
+def mons_to_remove(
+    cluster: ClusterFacts,
+    host: str,
+    answers: bool,
+    moved: bool,
+    offline: Container[str],
+) -> tuple[str, ...]:
+    """Return the mons to take out of the map for a host that goes offline.
+
+    Its own stays where that costs nothing: of an odd number the others need as many as
+    they would of one less, and should one of them fail, it can come back.  That is so
+    for a host that ``answers``, unless its mon has ``moved`` to another or mons are
+    missing already: then those of hosts that are ``offline`` go, too.
+    """
+    names = {mon.id for mon in cluster.mons}
+    missing = names.difference(cluster.quorum)
+    if host not in names:
+        return ()
+    if moved:
+        return (host,)
+    if answers and len(names) % 2 and not missing - {host}:
+        return ()
+    return (*sorted(one for one in missing if one in offline and one != host), host)
+
+
+def quorum_refusals(
+    cluster: ClusterFacts, host: str, offline: Container[str] = ()
+) -> list[str]:
+    """Return why the quorum cannot do without a host's mon, not even by force.
+
+    Mons of other hosts that are ``offline`` are taken out of the map with it.
+    """
+    away = [name for name in cluster.quorum if name != host]
+    mons = [
+        mon.id
+        for mon in cluster.mons
+        if mon.id != host and (mon.id in away or mon.id not in offline)
+    ]
     if host not in {mon.id for mon in cluster.mons}:
         return []
     quorum = [name for name in cluster.quorum if name != host]
@@ -94,20 +144,20 @@ def offline_stages(
     acting: str,
     daemons: StopDaemons | None,
     before: Sequence[Stage],
+    mons: Sequence[str],
     asked: tuple[int, ...] = (),
 ) -> tuple[Stage, ...]:
     """Return what is to do for a host that goes offline.
 
     ``node`` is its UUID, None if it does not answer; ``acting`` that of another node
     with a mon; ``daemons`` stops what it has; ``before`` makes on the other nodes what
-    the host leaves to them.  ``asked`` are the OSDs about which Ceph is asked again
-    before they stop, as much may have happened meanwhile.
+    the host leaves to them; ``mons`` leave the map.  ``asked`` are the OSDs about which
+    Ceph is asked again before they stop, as much may have happened meanwhile.
     """
-    removal = Stage("mon", ((acting, (RemoveMon(host),)),))
-    has_mon = host in {mon.id for mon in cluster.mons}
+    removal = Stage("mon", ((acting, tuple(RemoveMon(one) for one in mons)),))
     # One more mon than now, and a dead one: the new one must not be able to take the
     # quorum with it.
-    stages = [removal, *before] if has_mon and node is None else list(before)
+    stages = [removal, *before] if mons and node is None else list(before)
     made = [
         step.id
         for stage in before
@@ -117,7 +167,7 @@ def offline_stages(
     ]
     if node and cluster.mgrs[:1] == (host,) and (made or len(cluster.mgrs) > 1):
         stages.append(Stage("mgr", ((acting, (HandOver(host),)),)))
-    if has_mon and node is not None:
+    if mons and node is not None:
         stages.append(removal)
     if node is None:
         there = [osd.id for osd in osds_of(cluster, host) if osd.inside]
@@ -135,13 +185,11 @@ def offline_stages(
     return tuple(stages)
 
 
-def drain_refusals(
-    cluster: ClusterFacts, host: str, use: Sequence[OsdUse]
-) -> list[str]:
+def drain_refusals(cluster: ClusterFacts, host: str, report: Report) -> list[str]:
     """Return why a host's data cannot move away.
 
-    ``use`` is how full the OSDs are, empty if nobody counts that.  Of pools whose rule
-    is not of the plain kind nothing is said.
+    Nothing is said of pools whose rule is not of the plain kind, nor of room while
+    nobody counts it.
     """
     places = dict(cluster.places)
     mine = [osd for osd in osds_of(cluster, host) if osd.inside]
@@ -161,7 +209,7 @@ def drain_refusals(
                 " first"
             )
     rules = {pool.rule for pool in cluster.pools if pool.rule}
-    found += _too_full(mine, rest, rules, places, use, cluster.backfillfull)
+    found += _too_full(mine, rest, rules, places, report, cluster.backfillfull)
     return found
 
 
@@ -187,11 +235,14 @@ def _too_full(
     rest: Iterable[Osd],
     rules: Iterable[Rule],
     places: Mapping[str, CrushPlace],
-    use: Sequence[OsdUse],
+    report: Report,
     limit: float,
 ) -> Iterator[str]:
     """Say where the other OSDs that a rule takes have no room for what is to move."""
-    full = {one.id: one for one in use}
+    full = {one.id: one for one in report.osds}
+    # Another host's data may be on its way to them, and is not counted there yet.
+    share = (report.misplaced + report.degraded) / max(1, report.copies)
+    coming = int(share * report.used)
     for rule in sorted(rules, key=lambda rule: (rule.below, rule.device_class or "")):
         moving = sum(
             full[osd.id].used
@@ -203,10 +254,11 @@ def _too_full(
             for osd in rest
             if osd.id in full and _takes(rule, osd, places)
         )
-        if moving > room:
+        if moving and moving + coming > room:
             kind = f" of class {rule.device_class}" if rule.device_class else ""
             yield (
-                f"{moving / GIBIBYTE:.1f} GiB are to move, and the other OSDs{kind}"
+                f"{(moving + coming) / GIBIBYTE:.1f} GiB are to move, and the other"
+                f" OSDs{kind}"
                 f" below {rule.below} have room for {room / GIBIBYTE:.1f} GiB (up to"
                 f" {limit:.0%}".replace("%", " %")
                 + " of each); add disks or a node first"

@@ -382,7 +382,7 @@ class StopDaemons:
     """Stop daemons of this node, also for its next boot; their keys go with them."""
 
     name: ClassVar[str] = "stop"
-    limit: ClassVar[int] = 120
+    limit: ClassVar[int] = 160
     mons: tuple[str, ...]
     mgrs: tuple[str, ...]
     osds: tuple[int, ...]

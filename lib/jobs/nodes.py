@@ -14,7 +14,7 @@ from ganeti.rpc import node as ganeti_rpc
 
 from ganeti_ceph import leave, plan, rpc, state, wire
 from ganeti_ceph.errors import PrereqError
-from ganeti_ceph.facts import ClusterFacts, OsdUse
+from ganeti_ceph.facts import ClusterFacts, Report
 from ganeti_ceph.jobs.base import ganeti_terms, run_stages
 from ganeti_ceph.jobs.survey import (
     ByName,
@@ -37,13 +37,18 @@ class View:
 
     storage: Storage
     node: Any
+    #: The name that Ceph knows it by, whatever it calls itself today.
     host: str
     #: What the node tells; None if it does not answer.
     facts: Node | None
     others: list[Node]
     #: Names of nodes that did not answer.
     away: list[str]
+    #: Hosts of other nodes that are offline.
+    offline: list[str]
     cluster: ClusterFacts
+    #: Why the node does not answer, None if it does.
+    silence: str | None
 
     def acting(self) -> str:
         """Return the UUID of another node that can act for the storage cluster."""
@@ -82,9 +87,15 @@ def _is_part(node: Any) -> bool:
     return state.NODE_READY in tags or state.NODE_JOINING in tags
 
 
+def _mark(node: Any) -> str:
+    tags = node.GetTags()
+    return state.NODE_READY if state.NODE_READY in tags else state.NODE_JOINING
+
+
 def _view(unit: Any, storage: Storage, node: Any) -> View:
     """Ask the node, the others and the storage cluster; all of them at once."""
-    online = [one for one in _members(unit, storage) if not one.offline]
+    members = _members(unit, storage)
+    online = [one for one in members if not one.offline]
     nodes, silent = look_at(unit.rpc, online, storage.params)
     cluster, silence = ask_cluster(unit.rpc, nodes)
     if cluster is None:
@@ -96,12 +107,18 @@ def _view(unit: Any, storage: Storage, node: Any) -> View:
     return View(
         storage,
         node,
-        facts.host if facts else node.name.partition(".")[0],
+        _host(node),
         facts,
         [one for one in nodes if one.uuid != node.uuid],
         [one.name for one in silent if one.uuid != node.uuid],
+        [_host(one) for one in members if one.offline and one.uuid != node.uuid],
         cluster,
+        next((one.error for one in silent if one.uuid == node.uuid), None),
     )
+
+
+def _host(node: Any) -> str:
+    return str(node.name.partition(".")[0])
 
 
 def _ask(unit: Any, view: View, osds: Sequence[int], for_ever: bool) -> str | None:
@@ -230,16 +247,21 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         return ()
     _refuse(
         f"{node.name} cannot be taken offline",
-        leave.quorum_refusals(view.cluster, view.host),
+        leave.quorum_refusals(view.cluster, view.host, view.offline),
     )
     here = {osd.id for osd in leave.osds_of(view.cluster, view.host)}
     if view.facts:
         # Those, too, that have run elsewhere before.
         here |= {one.id for one in view.facts.facts.osds if one.fsid == storage.fsid}
     up = [osd.id for osd in view.cluster.osds if osd.id in here and osd.up]
-    objection = _ask(unit, view, up, False)
+    try:
+        objection = _ask(unit, view, up, False)
+    except PrereqError as err:
+        # Of a dead mgr, for example, of which there may be no other.
+        objection = str(err)
     found = leave.offline_refusals(
-        view.cluster, view.host, objection, len(view.others), view.away
+        *(view.cluster, view.host, objection, len(view.others), view.away),
+        *(view.silence, view.offline),
     )
     if not unit.op.force:
         _refuse(
@@ -248,13 +270,22 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
     for reason in found:
         unit.LogWarning("%s: %s", node.name, reason)
     nodes = [*view.others, *([view.facts] if view.facts else [])]
-    rest = leave.without(view.cluster, view.host)
     before: tuple[Stage, ...] = ()
+    mons: tuple[str, ...] = leave.mons_to_remove(
+        view.cluster, view.host, view.facts is not None, False, view.offline
+    )
     try:
         keys = find_keys(unit.rpc, nodes, view.cluster, view.away)
         if keys is None:
             raise PrereqError("no node that answers has a mon of the storage cluster")
         if view.others:
+            rest = leave.without(view.cluster, view.host, (view.host,))
+            chosen = plan.choose_mons(view.others, storage.params, rest)
+            moved = len(chosen) > len(rest.mons)
+            mons = leave.mons_to_remove(
+                view.cluster, view.host, view.facts is not None, moved, view.offline
+            )
+            rest = leave.without(view.cluster, view.host, mons)
             before = plan.plan(
                 *(view.others, storage.params, storage.fsid, keys, False, rest),
                 *(frozenset(), True),
@@ -275,6 +306,7 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         view.acting(),
         daemons,
         before,
+        mons,
         () if unit.op.force else tuple(up),
     )
 
@@ -287,18 +319,18 @@ def _drain(unit: Any, storage: Storage, node: Any, drained: bool) -> tuple[Stage
     if drained and not unit.op.force:
         _refuse(
             f"the data on {node.name} cannot move away",
-            leave.drain_refusals(view.cluster, view.host, _use(unit, view)),
+            leave.drain_refusals(view.cluster, view.host, _report(unit, view)),
             "; --force drains it for new instances, and lowers the number of copies",
         )
     return leave.drain_stages(view.cluster, view.host, view.acting(), drained)
 
 
-def _use(unit: Any, view: View) -> tuple[OsdUse, ...]:
+def _report(unit: Any, view: View) -> Report:
     acting = view.acting()
     reply = rpc.call(unit.rpc, rpc.REPORT, {acting: None})[acting]
     if reply.answer is None:
         raise PrereqError(f"Ceph cannot be asked how full it is: {reply.error}")
-    return reply.answer.osds
+    return reply.answer
 
 
 # gnt-node remove
@@ -320,7 +352,7 @@ def check_removal(
         except PrereqError as err:
             raise PrereqError(
                 f"{err}; if it is gone for ever, take the mark off the node first"
-                f" ('gnt-node remove-tags {unit.node.name} {state.NODE_READY}')"
+                f" ('gnt-node remove-tags {unit.node.name} {_mark(unit.node)}')"
             ) from None
         osds = leave.osds_of(view.cluster, view.host)
         objection = None

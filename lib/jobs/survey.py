@@ -97,13 +97,23 @@ def look_at(
                 one.name,
                 one.primary_ip,
                 one.secondary_ip,
-                state.node_places(one.GetTags()),
+                _places(one),
                 reply.answer,
                 (before, after),
                 one.drained,
             )
         )
     return nodes, silent
+
+
+def _places(node: Any) -> tuple[tuple[str, str], ...]:
+    try:
+        return state.node_places(node.GetTags())
+    except PrereqError as err:
+        raise PrereqError(
+            f"{node.name}: {err}; take the wrong one off ('gnt-node remove-tags"
+            f" {node.name} ceph:TYPE:NAME')"
+        ) from None
 
 
 def refuse_silence(silent: Iterable[Silent]) -> None:

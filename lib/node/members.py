@@ -29,6 +29,8 @@ from ganeti_ceph.steps import (
 _PAUSE = 0.2
 #: Seconds after which the mgr has heard of a change: two reports, and peering.
 _NEWS = 15
+#: Seconds after which the mons that are left agree that one was removed.
+_ELECTION = 5
 #: Seconds for a mgr to take over.
 _MGR_TIMEOUT = 30
 
@@ -39,18 +41,23 @@ def ask(asked: AskLeave) -> Objections:
         return Objections(None)
     with ceph.connect(timeout=10) as cluster:
         _await_news(cluster)
-        try:
-            if asked.for_ever:
-                return Objections(_objection_to_loss(cluster, asked.osds))
-            ids = [str(one) for one in asked.osds]
-            ceph.command(cluster, "osd ok-to-stop", ids=ids)
-        except CephError as err:
-            # They are needed, or Ceph cannot tell while it does not know the state of
-            # all placement groups.
-            if err.errno in (errno.EBUSY, errno.EAGAIN):
-                return Objections(str(err))
-            raise
-    return Objections(None)
+        end = time.monotonic() + _NEWS
+        while True:
+            try:
+                if asked.for_ever:
+                    return Objections(_objection_to_loss(cluster, asked.osds))
+                ids = [str(one) for one in asked.osds]
+                ceph.command(cluster, "osd ok-to-stop", ids=ids)
+                return Objections(None)
+            except CephError as err:
+                # Ceph cannot tell while it does not know the state of all placement
+                # groups, as for a moment after a mgr took over.
+                known = err.errno != errno.EAGAIN
+                if err.errno not in (errno.EBUSY, errno.EAGAIN):
+                    raise
+                if known or time.monotonic() > end:
+                    return Objections(str(err))
+            time.sleep(_PAUSE)
 
 
 def _objection_to_loss(cluster: rados.Rados, osds: Sequence[int]) -> str | None:
@@ -133,33 +140,42 @@ def hand_over(step: HandOver) -> str:
 
 def remove_mon(step: RemoveMon) -> str:
     """Take a mon out of the map; it stays if the others are no quorum without it."""
+    end = time.monotonic() + _ELECTION
     with ceph.connect() as cluster:
-        mons = {one["name"] for one in ceph.command(cluster, "mon dump")["mons"]}
-        if step.mon in mons:
+        while True:
+            mons = {one["name"] for one in ceph.command(cluster, "mon dump")["mons"]}
+            if step.mon not in mons:
+                break
             left = mons - {step.mon}
             if not left:
                 raise ExecError(f"mon.{step.mon} is the last one")
             quorum = ceph.command(cluster, "quorum_status")["quorum_names"]
             missing = left.difference(quorum)
-            if 2 * len(missing) >= len(left):
+            if 2 * len(missing) < len(left):
+                ceph.command(cluster, "mon remove", name=step.mon)
+                break
+            if time.monotonic() > end:
                 raise ExecError(
                     f"mon.{step.mon} stays, there is no quorum without it: mons"
                     f" {', '.join(sorted(missing))} do not answer"
                 )
-            ceph.command(cluster, "mon remove", name=step.mon)
+            # Another one may just have left.
+            time.sleep(_PAUSE)
     return f"mon.{step.mon} is out of the map"
 
 
 def stop(step: StopDaemons, run: Runner) -> str:
     """Stop daemons of this node, also for its next boot."""
-    daemons = [("mon", one) for one in step.mons]
-    daemons += [("mgr", one) for one in step.mgrs]
-    daemons += [("osd", str(one)) for one in step.osds]
-    services.stop(daemons, run)
+    osds = [("osd", str(one)) for one in step.osds]
+    others = [("mgr", one) for one in step.mgrs] + [("mon", one) for one in step.mons]
+    # An OSD tells a mon that it goes, mostly that of its node: otherwise the others
+    # have to miss it, and writes wait as long.
+    services.stop(osds, run)
+    services.stop(others, run)
     if step.mons:
         # It is with the mons alone.
         files.ADMIN_KEYRING.unlink(missing_ok=True)
-    names = [f"{kind}.{name}" for kind, name in daemons]
+    names = [f"{kind}.{name}" for kind, name in osds + others]
     if step.collector:
         collector.remove(run)
         names.append("the collector")

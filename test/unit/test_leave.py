@@ -11,7 +11,7 @@ from outcome import KEYS, carry_out, changed, finished
 
 from ganeti_ceph import leave, plan
 from ganeti_ceph.cephconf import Mon
-from ganeti_ceph.facts import Osd, OsdUse, Pool, Rule
+from ganeti_ceph.facts import Osd, OsdUse, Pool, Report, Rule
 from ganeti_ceph.params import StorageParameters
 from ganeti_ceph.plan import Stage
 from ganeti_ceph.steps import (
@@ -59,10 +59,16 @@ def test_osds_are_those_of_the_host_alone():
 
 def test_without_a_host_the_others_keep_their_mons_and_mgrs():
     before = cluster_of(3, silent=("node3",), mgrs=("node2", "node1"), osds=(osd(0),))
-    rest = leave.without(before, "node2")
+    rest = leave.without(before, "node2", ("node2",))
     assert [mon.id for mon in rest.mons] == ["node1", "node3"]
     assert (rest.quorum, rest.mgrs) == (("node1",), ("node1",))
     assert rest.osds == before.osds
+
+
+def test_a_mon_that_stays_in_the_map_is_no_longer_in_quorum():
+    rest = leave.without(cluster_of(3), "node2", ())
+    assert [mon.id for mon in rest.mons] == ["node1", "node2", "node3"]
+    assert rest.quorum == ("node1", "node3")
 
 
 # Offline: what Ceph loses
@@ -97,6 +103,33 @@ def test_everything_that_would_be_lost_is_said_at_once():
     assert len(leave.offline_refusals(cluster, "node1", "3 PGs", 0)) == 2
 
 
+@pytest.mark.parametrize(
+    ("silence", "up", "quorum", "refused"),
+    [
+        ("refused", True, (), True),
+        ("refused", False, ("node1",), True),
+        # It is as dead as it seems.
+        ("refused", False, ("node2",), False),
+        (None, True, ("node1",), False),
+    ],
+)
+def test_a_node_whose_daemons_run_is_not_taken_for_dead(silence, up, quorum, refused):
+    cluster = make_cluster(
+        mgrs=("node2",), osds=(osd(0, up=up), osd(1, "node2")), quorum=quorum
+    )
+    found = leave.offline_refusals(cluster, "node1", None, 1, silence=silence)
+    assert ["does not answer (refused)" in one for one in found] == [True] * refused
+
+
+@pytest.mark.parametrize(("up", "refused"), [(True, True), (False, False)])
+def test_ceph_may_not_have_missed_another_that_is_offline(up, refused):
+    cluster = make_cluster(mgrs=("node2",), osds=(osd(0), osd(1, "node3", up=up)))
+    found = leave.offline_refusals(cluster, "node1", None, 1, offline=["node3"])
+    assert ["OSDs of node3, which is offline, run" in one for one in found] == (
+        [True] * refused
+    )
+
+
 # Offline: the quorum
 
 
@@ -121,6 +154,46 @@ def test_more_than_half_of_the_other_mons_answer(mons, silent, host, missing):
         assert f"mons {missing} do not answer" in found[0]
 
 
+@pytest.mark.parametrize(("offline", "refused"), [((), True), (("node3",), False)])
+def test_mons_of_nodes_that_are_offline_go_first(offline, refused):
+    found = leave.quorum_refusals(cluster_of(3, ("node3",)), "node1", offline)
+    assert bool(found) == refused
+
+
+@pytest.mark.parametrize(
+    ("mons", "silent", "answers", "moved", "offline", "removed"),
+    [
+        # Three need two, and so do two.
+        (3, (), True, False, (), ()),
+        (5, (), True, False, (), ()),
+        (1, (), True, False, (), ()),
+        # Four need three.
+        (2, (), True, False, (), ("node1",)),
+        (4, (), True, False, (), ("node1",)),
+        (3, (), True, True, (), ("node1",)),
+        (3, (), False, False, (), ("node1",)),
+        (3, ("node1",), False, False, (), ("node1",)),
+        # One that was silent itself does not count as another.
+        (3, ("node1",), True, False, (), ()),
+        (5, ("node5",), True, False, (), ("node1",)),
+        (5, ("node5",), True, False, ("node5", "node9"), ("node5", "node1")),
+        (5, ("node5",), True, True, ("node5",), ("node1",)),
+        # Whoever is offline and answers is none of these.
+        (5, ("node5",), True, False, ("node4",), ("node1",)),
+    ],
+)
+def test_a_mon_leaves_the_map_where_that_helps_the_others(
+    mons, silent, answers, moved, offline, removed
+):
+    cluster = cluster_of(mons, silent)
+    found = leave.mons_to_remove(cluster, "node1", answers, moved, offline)
+    assert found == removed
+
+
+def test_a_host_without_a_mon_has_none_to_remove():
+    assert leave.mons_to_remove(cluster_of(2), "node9", False, False, ()) == ()
+
+
 def test_the_last_mon_stays_until_there_are_more():
     (found,) = leave.quorum_refusals(cluster_of(1), "node1")
     assert "the only one: set more ('gnt-cluster modify -S ceph:mon-count=3')" in found
@@ -136,8 +209,8 @@ def test_a_host_without_a_mon_does_not_matter_to_the_quorum(mons, silent):
 # Offline: what is done
 
 
-def stages(cluster, node="uuid1", daemons=STOP, before=()):
-    return leave.offline_stages(cluster, "node1", node, "uuid2", daemons, before)
+def stages(cluster, node="uuid1", daemons=STOP, before=(), mons=("node1",)):
+    return leave.offline_stages(cluster, "node1", node, "uuid2", daemons, before, mons)
 
 
 def done(made):
@@ -205,7 +278,16 @@ def test_the_only_mgr_hands_over_to_one_that_is_made_for_it():
 
 def test_no_mon_is_removed_where_none_is():
     cluster = make_cluster(mons=(Mon("node2", "192.0.2.2"),), quorum=("node2",))
-    assert done(stages(cluster)) == [("uuid1", STOP)]
+    assert done(stages(cluster, mons=())) == [("uuid1", STOP)]
+
+
+def test_mons_go_one_after_the_other():
+    made = stages(cluster_of(5, ("node5",)), mons=("node5", "node1"))
+    assert done(made) == [
+        ("uuid2", RemoveMon("node5")),
+        ("uuid2", RemoveMon("node1")),
+        ("uuid1", STOP),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +302,8 @@ def test_no_mon_is_removed_where_none_is():
 )
 def test_a_node_without_daemons_has_nothing_to_stop(daemons, stops):
     cluster = make_cluster(mons=(), quorum=())
-    assert done(stages(cluster, daemons=daemons)) == [("uuid1", daemons)] * stops
+    made = stages(cluster, daemons=daemons, mons=())
+    assert done(made) == [("uuid1", daemons)] * stops
 
 
 # Drained
@@ -242,10 +325,15 @@ HOSTS = (osd(0), osd(1, "node2"), osd(2, "node2"), osd(3, "node3"))
 RACKS = places(node1="r0", node2="r1", node3="r2")
 
 
-def drain(osds, size, rule=None, where=RACKS, use=(), **changes):
+def report(use=(), used=0, copies=0, degraded=0, misplaced=0):
+    counts = (copies, degraded, misplaced, 0, 0, 0, 0)
+    return Report(make_cluster(), 0, used, (), use, (), *counts)
+
+
+def drain(osds, size, rule=None, where=RACKS, use=(), counted=None, **changes):
     pools = (Pool("rbd", size, 1, 128, ("rbd",), rule or plain()),)
     cluster = make_cluster(**{"osds": osds, "pools": pools, "places": where, **changes})
-    return leave.drain_refusals(cluster, "node1", use)
+    return leave.drain_refusals(cluster, "node1", counted or report(use))
 
 
 @pytest.mark.parametrize(("domain", "enough"), [("osd", 3), ("host", 2), ("rack", 2)])
@@ -359,6 +447,23 @@ def test_the_others_have_room_for_what_moves(use, room):
         assert f"have room for {room} GiB (up to 90 % of each)" in text
 
 
+@pytest.mark.parametrize(
+    ("degraded", "misplaced", "used_now", "room"),
+    [(0, 0, 20, True), (5, 5, 10, True), (10, 1, 10, False), (0, 11, 10, False)],
+)
+def test_what_is_on_its_way_takes_room_too(degraded, misplaced, used_now, room):
+    # Five are to move, six have room: a hundredth of all each is on its way.
+    use = used(5, 7, 7, 7)
+    counted = report(use, used_now * 2**30, 100, degraded, misplaced)
+    assert (drain(HOSTS, 2, counted=counted) == []) == room
+
+
+def test_what_is_on_its_way_keeps_no_node_from_being_drained_again():
+    outside = (dataclasses.replace(HOSTS[0], inside=False), *HOSTS[1:])
+    counted = report(used(5, 9, 9, 9), 30 * 2**30, 100, 0, 50)
+    assert drain(outside, 2, counted=counted) == []
+
+
 def test_how_full_osds_may_be_is_the_administrator_s():
     assert drain(HOSTS, 2, use=used(6, 7, 7, 7), backfillfull=0.89) != []
     assert drain(HOSTS, 2, use=used(7, 7, 7, 7), backfillfull=0.95) == []
@@ -470,14 +575,17 @@ def test_a_node_without_a_mon_and_osds_leaves_its_name_behind_and_that_goes():
 # Whatever goes: the quorum stays
 
 
-def take_offline(node, others, cluster, dead, params):
+def take_offline(node, others, cluster, dead, params, offline):
     """Take a node offline as its job does; return what is then, None if refused."""
-    if leave.quorum_refusals(cluster, node.host):
+    if leave.quorum_refusals(cluster, node.host, offline):
         return None
     able = [one.uuid for one in others if one.facts.has_keys]
     if not able:
         return None
-    rest = leave.without(cluster, node.host)
+    rest = leave.without(cluster, node.host, (node.host,))
+    moved = len(plan.choose_mons(others, params, rest)) > len(rest.mons)
+    mons = leave.mons_to_remove(cluster, node.host, not dead, moved, offline)
+    rest = leave.without(cluster, node.host, mons)
     before = plan.plan(others, params, FSID, KEYS, False, rest, frozenset(), True)
     facts = node.facts
     daemons = StopDaemons(facts.mons, facts.mgrs, tuple(one.id for one in facts.osds))
@@ -488,6 +596,7 @@ def take_offline(node, others, cluster, dead, params):
         able[0],
         None if dead else daemons,
         before.stages,
+        mons,
     )
     return carry_out(made, [*others, node], cluster, after=survives)
 
@@ -531,7 +640,7 @@ def losses(draw):
 def test_whatever_nodes_go_offline_a_quorum_is_left(drawn):
     (nodes, cluster, params), events = drawn
     online = {node.host: node for node in nodes}
-    dead = set()
+    dead, offline = set(), set()
     for what, host in events:
         if what == "dies":
             less = without_power(cluster, host)
@@ -541,13 +650,17 @@ def test_whatever_nodes_go_offline_a_quorum_is_left(drawn):
                 dead.add(host)
             continue
         others = [node for name, node in online.items() if name not in {*dead, host}]
-        after = take_offline(online[host], others, cluster, host in dead, params)
+        after = take_offline(
+            online[host], others, cluster, host in dead, params, offline
+        )
         if after is None:
             continue
+        offline.add(host)
         online |= {node.host: node for node in after[0]}
         del online[host]
         cluster = after[1]
-        assert host not in {mon.id for mon in cluster.mons}
+        assert host not in cluster.quorum
+        assert not (host in dead and host in {mon.id for mon in cluster.mons})
         assert host not in cluster.mgrs
         osds = leave.osds_of(cluster, host)
         assert not any(osd.up for osd in osds)
@@ -561,7 +674,7 @@ def test_of_nodes_that_all_answer_each_but_the_last_may_go(count):
     gone = []
     for host in sorted(nodes):
         node = nodes.pop(host)
-        after = take_offline(node, list(nodes.values()), cluster, False, params)
+        after = take_offline(node, list(nodes.values()), cluster, False, params, gone)
         if after is not None:
             nodes, cluster = {one.host: one for one in after[0]}, after[1]
             del nodes[host]

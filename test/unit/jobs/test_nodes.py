@@ -114,15 +114,10 @@ def set_osds(ganeti, host, **changes):
 def test_a_node_that_goes_offline_stops_its_daemons_before_ganeti_lets_go(made):
     unit = Modification(made, "node3", offline=True)
     unit.run()
-    assert made.nodes.asked == [
-        ("node1", "configure"),
-        ("node2", "configure"),
-        ("node1", "ok-to-stop"),
-        ("node1", "mon-removal"),
-        ("node3", "stop"),
-    ]
+    assert made.nodes.asked == [("node1", "ok-to-stop"), ("node3", "stop")]
     assert unit.done == ["Ganeti's own"]
-    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2"}
+    # Of two mons each would be needed, as of three with one that is away for a while.
+    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2", "node3"}
     assert not osd_of(made, "node3").up
     assert osd_of(made, "node3").inside
 
@@ -254,8 +249,52 @@ def test_a_silent_storage_cluster_keeps_all_nodes(made):
     assert "left as it is" in unit.warnings[0]
 
 
+def test_the_next_one_takes_the_mons_of_both_out_of_the_map(made):
+    Modification(made, "node3", offline=True).run()
+    made.set_offline("node3")
+    made.nodes.asked.clear()
+    Modification(made, "node2", offline=True).run()
+    assert [step for _, step in made.nodes.asked if step == "mon-removal"] == (
+        ["mon-removal"] * 2
+    )
+    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1"}
+
+
+def test_what_only_does_not_answer_is_not_taken_for_dead(made):
+    silence(made, "node3")
+    text = Modification(made, "node3", offline=True).refusal()
+    assert "its daemons run, and would be taken for dead" in text
+    assert "--force does it anyway" in text
+    assert made.nodes.asked == []
+
+
+def test_by_force_ceph_need_not_be_asked(made):
+    def leave(node, sent):
+        raise OSError("no mgr answers")
+
+    made.rpc.answers("ceph_leave", leave)
+    text = Modification(made, "node3", offline=True).refusal()
+    assert "no mgr answers" in text
+    assert "--force does it anyway" in text
+    unit = Modification(made, "node3", offline=True, force=True)
+    unit.run()
+    assert "no mgr answers" in unit.warnings[0]
+    assert ("node3", "stop") in made.nodes.asked
+
+
+def test_a_node_that_has_another_name_today_is_known_by_ganeti_s(made):
+    uuid = made.config.find("node3").uuid
+    node = made.nodes.nodes[uuid]
+    made.nodes.nodes[uuid] = with_facts(node, hostname="other")
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster, quorum=("node1", "node3")
+    )
+    text = Modification(made, "node3", offline=True, force=True).refusal()
+    assert "without its mon there is no quorum" in text
+
+
 def test_by_force_a_node_goes_offline_whatever_fails(made):
-    made.nodes.failing["node2", "configure"] = "the disk is full"
+    made.nodes.failing["node3", "stop"] = "the disk is full"
     unit = Modification(made, "node3", offline=True, force=True)
     unit.run()
     assert unit.done == ["Ganeti's own"]
@@ -273,6 +312,7 @@ def test_by_force_it_goes_offline_where_nothing_can_be_planned(made):
 
 def test_an_offline_node_may_be_taken_out_once_more(made):
     """Ganeti had it offline, but its mon still counts."""
+    Modification(made, "node3", offline=True).run()
     made.set_offline("node3")
     Modification(made, "node3", was="OFFLINE", offline=True).run()
     assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2"}
@@ -445,10 +485,28 @@ def test_a_removed_node_is_forgotten_first(made):
     gone = osd_of(made, "node3").id
     unit = Removal(made, "node3")
     unit.run()
-    assert made.nodes.asked == [("node1", "forget")]
+    assert made.nodes.asked == [("node1", "mon-removal"), ("node1", "forget")]
     assert made.nodes.left == [AskLeave((gone,), True)]
     assert unit.done == [1]
     assert len(made.nodes.cluster.osds) == 2
+
+
+@pytest.mark.parametrize("tag", ["ceph:storage:ready", "ceph:storage:joining"])
+def test_the_mark_that_is_to_be_taken_off_is_the_one_that_is_there(made, tag):
+    made.nodes.cluster = None
+    node = made.config.find("node3")
+    for one in list(node.GetTags()):
+        node.RemoveTag(one)
+    node.AddTag(tag)
+    assert f"'gnt-node remove-tags node3 {tag}'" in Removal(made, "node3").refusal()
+
+
+def test_two_places_of_one_node_are_told_with_its_name(made):
+    for rack in ("R1", "R2"):
+        made.config.find("node2").AddTag(f"ceph:rack:{rack}")
+    text = Modification(made, "node3", offline=True).refusal()
+    assert "node2: two tags name the rack of one node: R1 and R2" in text
+    assert "'gnt-node remove-tags node2 ceph:TYPE:NAME'" in text
 
 
 def test_an_online_node_is_not_removed(made):

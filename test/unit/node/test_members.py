@@ -93,7 +93,7 @@ def test_osds_that_still_store_data_are_not_to_be_lost(storage, osds):
 
 @pytest.mark.parametrize(("for_ever", "question"), QUESTIONS)
 def test_that_ceph_cannot_tell_now_is_an_objection(
-    storage, osds, monkeypatch, for_ever, question
+    storage, osds, clock, monkeypatch, for_ever, question
 ):
     # So both commands answer, JSON or not, as long as a placement group is unknown.
     name = "_" + question.replace(" ", "_").replace("-", "_")
@@ -188,7 +188,24 @@ def test_moments_are_read_as_ceph_writes_them(storage, clock, asked, release):
 
 
 def test_the_job_waits_for_the_news_too():
-    assert LEAVE.timeout > members._NEWS + 10
+    assert LEAVE.timeout > 2 * members._NEWS + 10
+
+
+@pytest.mark.parametrize(("seconds", "objects"), [(5, False), (60, True)])
+def test_a_mgr_that_has_not_heard_of_all_yet_is_asked_again(
+    storage, osds, clock, monkeypatch, seconds, objects
+):
+    began = clock.now
+
+    def unknown(ids):
+        if clock.now < began + seconds:
+            raise CephError("1 pgs have unknown state", errno.EAGAIN)
+        return {}
+
+    monkeypatch.setattr(storage, "_osd_ok_to_stop", unknown)
+    reason = members.ask(AskLeave((0,), False)).reason
+    assert ("unknown state" in (reason or "")) == objects
+    assert clock.now - began < members._NEWS + 1
 
 
 # In and out
@@ -302,11 +319,24 @@ def test_a_mon_goes_if_the_rest_is_a_quorum(storage, mons, quorum, goes):
     ("mons", "quorum", "missing"),
     [(3, [1, 2], "node3"), (5, [1, 2, 3], "node4, node5")],
 )
-def test_a_mon_stays_without_which_there_is_no_quorum(storage, mons, quorum, missing):
+def test_a_mon_stays_without_which_there_is_no_quorum(
+    storage, clock, mons, quorum, missing
+):
     set_mons(storage, mons, quorum)
     with pytest.raises(ExecError, match=rf"mon\.node1 .* no quorum.* {missing} do not"):
         members.remove_mon(RemoveMon("node1"))
     assert len(storage.mons) == mons
+
+
+def test_a_mon_goes_once_the_others_know_that_one_has_gone_before(storage, clock):
+    set_mons(storage, 3, [1, 2])
+
+    def agree():
+        storage.mons.pop("node3")
+
+    clock.after(2, agree)
+    members.remove_mon(RemoveMon("node2"))
+    assert list(storage.mons) == ["node1"]
 
 
 def set_mons(storage, count, quorum):
@@ -338,8 +368,19 @@ def units(systemd):
 
 def test_all_daemons_stop_that_are_told_to(admin, run, systemd, daemons):
     step = StopDaemons(("node1",), ("node1",), (3, 4))
-    assert members.stop(step, run) == "mon.node1, mgr.node1, osd.3, osd.4 stopped"
+    assert members.stop(step, run) == "osd.3, osd.4, mgr.node1, mon.node1 stopped"
     assert units(systemd) == set()
+
+
+def test_osds_stop_before_the_mon_that_they_tell_of_it(admin, run, systemd, daemons):
+    members.stop(StopDaemons(("node1",), ("node1",), (3, 4)), run)
+    stops = [
+        call[-2:] for call in run.calls if call[:3] == ["systemctl", "disable", "--now"]
+    ]
+    assert stops == [
+        ["ceph-osd@3.service", "ceph-osd@4.service"],
+        ["ceph-mgr@node1.service", "ceph-mon@node1.service"],
+    ]
 
 
 def test_no_others_stop(admin, run, systemd, daemons):
