@@ -87,9 +87,20 @@ def command(
 
 
 def manager_command(cluster: rados.Rados, prefix: str, /, **args: Any) -> Any:
-    """Run a command of the manager's and return its JSON answer, as :func:`command`."""
+    """Run a command of the manager's and return its JSON answer, as :func:`command`.
+
+    A manager that does not answer in time ends the connection.
+    """
     request = json.dumps({"prefix": prefix, "format": "json", **args})
-    return _answer(prefix, lambda: cluster.mgr_command(request, b""))
+    try:
+        return _answer(prefix, lambda: cluster.mgr_command(request, b""))
+    except CephError as err:
+        if err.errno == errno.ETIMEDOUT:
+            # librados gives up waiting, but not the command: it would write a late
+            # answer, or that of the next manager, to where the call had its variables,
+            # over whatever is there by then.
+            cluster.shutdown()
+        raise
 
 
 def _answer(prefix: str, ask: Callable[[], tuple[int, bytes, str]]) -> Any:

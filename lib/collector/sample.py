@@ -54,19 +54,34 @@ Value = TypeVar("Value")
 class _Answers:
     """Ceph's answers in one reading, each asked for once, be it in vain."""
 
-    def __init__(self, cluster: rados.Rados | None, gone: CephError | None) -> None:
-        self.cluster = cluster
+    def __init__(
+        self, connect: Callable[[], rados.Rados], disconnect: Callable[[], None]
+    ) -> None:
+        """Ask over the connection that ``connect`` gives, again where it ended."""
+        self._connect = connect
+        self._disconnect = disconnect
         #: Why there is no use in asking on; None while there is.
-        self.gone = gone
+        self.gone: CephError | None = None
         self._got: dict[tuple[Any, ...], Any] = {}
         self._silent_manager: CephError | None = None
+
+    def cluster(self) -> rados.Rados:
+        """Return the connection; raises :class:`CephError` if there is none."""
+        if self.gone:
+            raise self.gone
+        try:
+            return self._connect()
+        except CephError as err:
+            self.gone = err
+            raise
 
     def mon(self, prefix: str, **args: Any) -> Any:
         """Return the answer of the mons; raises :class:`CephError`."""
 
         def ask() -> Any:
+            cluster = self.cluster()
             try:
-                return ceph.command(self.cluster, prefix, **args)
+                return ceph.command(cluster, prefix, **args)
             except CephError as err:
                 if err.errno in _GONE:
                     self.gone = err
@@ -79,11 +94,13 @@ class _Answers:
 
         def ask() -> Any:
             self.need_manager()
+            cluster = self.cluster()
             try:
-                return ceph.manager_command(self.cluster, prefix, **args)
+                return ceph.manager_command(cluster, prefix, **args)
             except CephError as err:
                 if err.errno in _GONE:
-                    # The mons are still there.
+                    # The mons are still there, for a new connection.
+                    self._disconnect()
                     self._silent_manager = CephError(
                         f"the manager does not answer ({err})", errno.EAGAIN
                     )
@@ -100,8 +117,6 @@ class _Answers:
 
     def _once(self, key: tuple[Any, ...], ask: Callable[[], Any]) -> Any:
         if key not in self._got:
-            if self.gone:
-                raise self.gone
             try:
                 self._got[key] = ask()
             except CephError as err:
@@ -180,7 +195,7 @@ class Sampler:
         """
         began, ticks = self._clock(), time.monotonic()
         parts = _Parts(self._since, began)
-        answers = self._connect()
+        answers = _Answers(self._connect, self.close)
         sample = self._read_cluster(began, answers, parts)
         daemons = self._read_daemons(answers, parts, sample)
         images = self._read_images(answers, parts) if sample.leads else None
@@ -196,17 +211,14 @@ class Sampler:
             seconds=time.monotonic() - ticks,
         )
 
-    def _connect(self) -> _Answers:
-        try:
-            if self._cluster is None:
-                self._cluster = self._stack.enter_context(
-                    ceph.connect(
-                        user=f"client.{USER}", timeout=TIMEOUT, keyring=self._keyring
-                    )
+    def _connect(self) -> rados.Rados:
+        if self._cluster is None:
+            self._cluster = self._stack.enter_context(
+                ceph.connect(
+                    user=f"client.{USER}", timeout=TIMEOUT, keyring=self._keyring
                 )
-        except CephError as err:
-            return _Answers(None, err)
-        return _Answers(self._cluster, None)
+            )
+        return self._cluster
 
     def _read_cluster(self, began: float, answers: _Answers, parts: _Parts) -> Sample:
         def counted(reader: Callable[[Any], Value], prefix: str, **args: Any) -> Value:
@@ -328,7 +340,7 @@ class Sampler:
         def look() -> tuple[Image, ...]:
             pools = read.image_pools(answers.mon("osd pool ls", detail="detail"))
             try:
-                return self._images.look(answers.cluster, pools, counters)
+                return self._images.look(answers.cluster(), pools, counters)
             except CephError as err:
                 if err.errno == errno.ESHUTDOWN:
                     # Ceph has shut this client out, and lets none but a new one in.

@@ -127,12 +127,18 @@ class Cluster:
     def __init__(self, code=0, answer=b"", status=""):
         self.answer = (code, answer, status)
         self.asked = []
+        self.ended = False
 
     def mon_command(self, request, data):
         self.asked.append((json.loads(request), data))
         if isinstance(self.answer[0], Exception):
             raise self.answer[0]
         return self.answer
+
+    mgr_command = mon_command
+
+    def shutdown(self):
+        self.ended = True
 
 
 def test_a_command_is_sent_as_json_and_its_answer_read():
@@ -176,3 +182,21 @@ def test_a_command_without_an_answer_in_time_is_named():
     with pytest.raises(CephError, match="'ceph osd x' failed") as caught:
         ceph.command(cluster, "osd x")
     assert caught.value.errno == errno.ETIMEDOUT
+
+
+@pytest.mark.parametrize(
+    "code", [-errno.ETIMEDOUT, rados.TimedOut("mgr_command", errno.ETIMEDOUT)]
+)
+def test_a_manager_without_an_answer_in_time_cannot_answer_later(code):
+    """Librados would write it into memory that is another's by then."""
+    cluster = Cluster(code)
+    with pytest.raises(CephError, match="'ceph osd df' failed"):
+        ceph.manager_command(cluster, "osd df")
+    assert cluster.ended
+
+
+def test_a_manager_that_refuses_is_asked_on():
+    cluster = Cluster(-errno.EINVAL)
+    with pytest.raises(CephError):
+        ceph.manager_command(cluster, "osd df")
+    assert not cluster.ended

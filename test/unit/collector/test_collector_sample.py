@@ -47,6 +47,7 @@ class Cluster:
         self.fails = {}
         self.asked = []
         self.connected = 0
+        self.open = False
         self.silent = False
 
     @contextlib.contextmanager
@@ -54,9 +55,15 @@ class Cluster:
         if self.silent:
             raise CephError("cannot connect", errno.ETIMEDOUT)
         self.connected += 1
+        self.open = True
         yield self
+        self.shutdown()
+
+    def shutdown(self):
+        self.open = False
 
     def mon_command(self, request, data):
+        assert self.open
         asked = json.loads(request)
         prefix = asked["prefix"]
         self.asked.append(prefix)
@@ -84,6 +91,7 @@ class Listed(Images):
         self.failure = None
 
     def look(self, cluster, pools, counters):
+        assert cluster.open
         self.looked.append((tuple(pools), dict(counters)))
         if self.failure:
             raise self.failure
@@ -242,7 +250,30 @@ def test_a_manager_that_does_not_answer_is_waited_for_once(sampler, cluster, ima
     sample = sampler().take()
     assert {"use", "latencies", "devices", "io"} <= set(gaps(sample))
     assert cluster.asked.count("osd perf") + cluster.asked.count("osd df") == 1
-    assert sample.health and images.looked
+    assert sample.health and sample.osds and images.looked
+    # What came late over the first connection would hit memory of others.
+    assert cluster.connected == 2
+
+
+def test_mons_that_fall_silent_with_the_manager_are_waited_for_once(sampler, cluster):
+    one = sampler()
+    one.take()
+    cluster.asked.clear()
+    cluster.fails["osd df"] = rados.TimedOut("slow", errno=errno.ETIMEDOUT)
+    tries = []
+
+    def silent(**options):
+        tries.append(options)
+        raise CephError("cannot connect", errno.ETIMEDOUT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ceph, "connect", silent)
+        sample = one.take()
+    assert len(tries) == 1
+    assert sample.health and sample.osds is None
+    assert gaps(sample)["osds"] == gaps(sample)["images"] == "cannot connect"
+    cluster.fails.clear()
+    assert gaps(one.take()) == {}
 
 
 def test_mons_that_fall_silent_are_waited_for_once(sampler, cluster, images):
