@@ -23,6 +23,9 @@ from ganeti_ceph.errors import CephError
 LIMIT = 64
 SECONDS = 2.0
 
+#: What Ceph allows and its Python modules cannot read.
+_NO_TEXT = "bytes that are not UTF-8"
+
 #: Pool, namespace and name.
 Key = tuple[str, str, str]
 
@@ -106,6 +109,9 @@ class Images:
                 ) from err
             words = os.strerror(number)
             self._known[key] = dataclasses.replace(known, error=words)
+        except UnicodeError:
+            words = f"{_NO_TEXT} in its metadata or its snapshots' names"
+            self._known[key] = dataclasses.replace(known, error=words)
 
     def _use(self, opened: rbd.Image) -> ImageUse:
         found = image.look_inside(opened)
@@ -136,6 +142,11 @@ def _list(cluster: rados.Rados, pool: str) -> Iterator[Key]:
         number = _number(err)
         raise CephError(
             f"cannot list the images in the pool {pool}: {os.strerror(number)}", number
+        ) from err
+    except UnicodeError as err:
+        raise CephError(
+            f"cannot list the images in the pool {pool}: {_NO_TEXT} in a name",
+            errno.EILSEQ,
         ) from err
 
 

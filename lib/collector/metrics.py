@@ -57,7 +57,8 @@ def text(sample: Sample) -> bytes:
                 known[key] = _write_labels(line.labels)
             value = floatToGoString(line.value)
             written.append(f"{line.name}{known[key]} {value}\n")
-    return "".join(written).encode()
+    # Ceph's answers may have half a character in them.
+    return "".join(written).encode(errors="replace")
 
 
 def _plain(words: str) -> str:

@@ -40,6 +40,6 @@ def publish(sample: Sample, interval: float = INTERVAL, port: int = PORT) -> Pub
     }
     bodies = {path: Body(_JSON, text.encode()) for path, text in texts.items()}
     bodies["/metrics"] = Body(metrics.CONTENT_TYPE, metrics.text(sample))
-    shown = page.render(sample, interval, port).encode()
+    shown = page.render(sample, interval, port).encode(errors="replace")
     bodies["/status"] = Body(page.CONTENT_TYPE, shown, _STRICT)
     return Published(sample.taken, bodies)

@@ -9,6 +9,7 @@ thus follows a failure, and nobody has to be elected.
 import contextlib
 import dataclasses
 import errno
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -130,8 +131,10 @@ class _Answers:
 class _Parts:
     """Tells apart what could be read and what not."""
 
-    def __init__(self, since: dict[str, float], now: float) -> None:
+    def __init__(self, since: dict[str, float], faults: set[str], now: float) -> None:
+        """Keep when a part was read last, and in which ones a fault was logged."""
         self._since = since
+        self._faults = faults
         self._now = now
         self.gaps: list[Gap] = []
 
@@ -140,10 +143,19 @@ class _Parts:
         try:
             value = ask()
         except Error as err:
-            self.gaps.append(Gap(part, str(err), self._since.get(part)))
-            return None
-        self._since[part] = self._now
-        return value
+            reason = str(err)
+        except Exception as err:
+            # A fault of ours, or something odd in Ceph: all other parts are worth it.
+            if part not in self._faults:
+                logging.exception("a fault while the %s are read", part)
+                self._faults.add(part)
+            reason = f"a fault ({type(err).__name__}: {err})"
+        else:
+            self._since[part] = self._now
+            self._faults.discard(part)
+            return value
+        self.gaps.append(Gap(part, reason, self._since.get(part)))
+        return None
 
 
 class Sampler:
@@ -177,6 +189,8 @@ class Sampler:
         self._clock = clock
         #: When a part was read last.
         self._since: dict[str, float] = {}
+        #: In which parts there was a fault the last time.
+        self._faults: set[str] = set()
         self._stack = contextlib.ExitStack()
         self._cluster: rados.Rados | None = None
         #: What OSDs of this node said of themselves, and since when they run.
@@ -194,7 +208,7 @@ class Sampler:
         mons, manager and OSDs each fall silent meanwhile takes it thrice.
         """
         began, ticks = self._clock(), time.monotonic()
-        parts = _Parts(self._since, began)
+        parts = _Parts(self._since, self._faults, began)
         answers = _Answers(self._connect, self.close)
         sample = self._read_cluster(began, answers, parts)
         daemons = self._read_daemons(answers, parts, sample)

@@ -97,6 +97,10 @@ def clock():
     return iter(range(100, 10_000)).__next__
 
 
+def no_text():
+    return UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
 def names(found):
     return [one.name for one in found]
 
@@ -152,6 +156,21 @@ def test_one_that_cannot_be_opened_says_why_and_has_its_turn_like_others(pools, 
     pools.broken.clear()
     first = known.look(pools, ("rbd",), {})[0]
     assert first.error is None and first.use
+
+
+def test_bytes_that_are_no_text_are_the_fault_of_one_image(pools, clock):
+    pools.broken["b"] = no_text()
+    found = Images(clock=clock).look(pools, ("rbd",), {})
+    assert looked_at(found) == ["a", "c", "d"]
+    assert found[1].error == (
+        "bytes that are not UTF-8 in its metadata or its snapshots' names"
+    )
+
+
+def test_a_name_that_is_no_text_is_said(pools, clock):
+    pools.broken["rbd"] = no_text()
+    with pytest.raises(CephError, match="not UTF-8 in a name"):
+        Images(clock=clock).look(pools, ("rbd",), {})
 
 
 def test_a_storage_cluster_that_falls_silent_is_not_asked_on(pools, clock):

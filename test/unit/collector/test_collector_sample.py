@@ -234,6 +234,21 @@ def test_what_fails_takes_nothing_else_with_it(sampler, cluster, prefix, lost, f
     assert sample.osds
 
 
+def test_a_fault_is_logged_once_and_takes_nothing_else_with_it(sampler, images, caplog):
+    one = sampler()
+    images.failure = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+    for _ in range(3):
+        sample = one.take()
+        assert gaps(sample).keys() == {"images"} and sample.osds and sample.daemons
+        assert "UnicodeDecodeError" in gaps(sample)["images"]
+    assert caplog.text.count("a fault while the images are read") == 1
+    images.failure = None
+    assert gaps(one.take()) == {}
+    images.failure = ZeroDivisionError()
+    one.take()
+    assert caplog.text.count("a fault while the images are read") == 2
+
+
 def test_without_a_manager_the_mons_tell_which_osds_run(sampler, cluster):
     cluster.change("status", lambda one: one["mgrmap"].update(available=False))
     sample = sampler().take()

@@ -8,7 +8,7 @@ import threading
 
 import h11
 import pytest
-from collector.samples import NOW, sample
+from collector.samples import NOW, check, image, sample, warns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -133,6 +133,14 @@ def test_metrics_come_with_the_age_of_the_sample():
     assert (status, headers["age"]) == (200, "7")
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
     assert b"ganeti_ceph_up" in body
+
+
+def test_half_a_character_is_no_obstacle():
+    shown = publish(
+        sample(health=warns(check("X", "\ud83d")), images=(image(0, name="\ud83d"),))
+    )
+    assert b'image="?"' in shown.bodies["/metrics"].content
+    assert set(shown.bodies) == set(publish(sample()).bodies)
 
 
 def test_the_head_is_that_of_the_answer():
