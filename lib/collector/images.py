@@ -55,8 +55,8 @@ class Images:
     ) -> tuple[Image, ...]:
         """Return the images in pools, by pool, namespace and name.
 
-        Raises :class:`CephError` if one of the pools cannot be listed, or nothing
-        answers any more.
+        Raises :class:`CephError` if one of the pools cannot be listed, or Ceph has shut
+        this client out.
         """
         listed = [key for pool in sorted(pools) for key in _list(cluster, pool)]
         present = set(listed)
@@ -82,9 +82,14 @@ class Images:
         for key in due[: self._limit]:
             if self._limit is not None and time.monotonic() > end:
                 return
-            self._look_at(cluster, key)
+            if not self._look_at(cluster, key):
+                return
 
-    def _look_at(self, cluster: rados.Rados, key: Key) -> None:
+    def _look_at(self, cluster: rados.Rados, key: Key) -> bool:
+        """Open an image; tell whether others may be opened now.
+
+        Raises :class:`CephError` if this client may not open any.
+        """
         pool, namespace, name = key
         known = self._known[key]
         self._tried[key] = self._clock()
@@ -100,7 +105,7 @@ class Images:
             del self._known[key]
         except (rbd.Error, rados.Error) as err:
             number = _number(err)
-            if number in (errno.ETIMEDOUT, errno.ESHUTDOWN):
+            if number == errno.ESHUTDOWN:
                 # So will all others.
                 raise CephError(
                     f"cannot open the image {known.place}/{name}:"
@@ -109,9 +114,13 @@ class Images:
                 ) from err
             words = os.strerror(number)
             self._known[key] = dataclasses.replace(known, error=words)
+            # One stuck placement group is no reason to know nothing of all images.  But
+            # each wait is long, and the others may be stuck, too: they come next time.
+            return number != errno.ETIMEDOUT
         except UnicodeError:
             words = f"{_NO_TEXT} in its metadata or its snapshots' names"
             self._known[key] = dataclasses.replace(known, error=words)
+        return True
 
     def _use(self, opened: rbd.Image) -> ImageUse:
         found = image.look_inside(opened)

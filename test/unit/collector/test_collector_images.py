@@ -173,11 +173,23 @@ def test_a_name_that_is_no_text_is_said(pools, clock):
         Images(clock=clock).look(pools, ("rbd",), {})
 
 
-def test_a_storage_cluster_that_falls_silent_is_not_asked_on(pools, clock):
+def test_one_that_is_stuck_ends_the_round_and_hides_no_other(pools, clock):
     pools.broken["b"] = rbd.OSError("slow", errno=errno.ETIMEDOUT)
+    known = Images(clock=clock)
+    found = known.look(pools, ("rbd",), {})
+    assert names(found) == ["a", "b", "c", "d"] and looked_at(found) == ["a"]
+    assert found[1].error == "Connection timed out"
+    assert pools.opened == ["a", "b"]
+    found = known.look(pools, ("rbd",), {})
+    assert looked_at(found) == ["a", "c", "d"]
+    assert pools.opened == ["a", "b", "c", "d", "a", "b"]
+
+
+def test_a_client_that_was_shut_out_opens_no_more(pools, clock):
+    pools.broken["b"] = rbd.OSError("out", errno=errno.ESHUTDOWN)
     with pytest.raises(CephError, match="cannot open the image rbd/b") as caught:
         Images(clock=clock).look(pools, ("rbd",), {})
-    assert caught.value.errno == errno.ETIMEDOUT
+    assert caught.value.errno == errno.ESHUTDOWN
     assert pools.opened == ["a", "b"]
 
 
