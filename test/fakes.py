@@ -884,6 +884,8 @@ class FakeImage:
         self.order = 22
         #: What Ceph gives a new image, all but striping, a data pool and a journal.
         self.features = 61
+        #: Whether its object map can be relied on.
+        self.flags = 0
         self.stripes = (0, 0)
         self.data_pool: str | None = None
         self.metadata: dict[str, str] = {}
@@ -1110,6 +1112,9 @@ class FakeOpenImage:
 
     def features(self) -> int:
         return self._image("features").features
+
+    def flags(self) -> int:
+        return self._image("flags").flags
 
     def watchers_list(self) -> Iterator[dict[str, Any]]:
         for index, one in enumerate(self._image("watchers_list").watchers):

@@ -32,6 +32,9 @@ _BITS = {
 }
 _DATA_POOL = ("data-pool", rbd.RBD_FEATURE_DATA_POOL)
 
+#: Flags of an image whose object map is not to be relied on, as after a crash.
+_INVALID = rbd.RBD_FLAG_FAST_DIFF_INVALID | rbd.RBD_FLAG_OBJECT_MAP_INVALID
+
 #: How many images are opened at the same time.
 _AT_A_TIME = 16
 
@@ -451,7 +454,7 @@ def _features(image: Any) -> tuple[str, ...]:
 
 
 def _used(image: Any) -> int | None:
-    if "fast-diff" not in _features(image):
+    if "fast-diff" not in _features(image) or image.flags() & _INVALID:
         return None
     total = 0
 

@@ -70,7 +70,12 @@ def image_lines(facts: DiskFacts, names: Mapping[str, str]) -> list[tuple[str, A
     if facts.image is None:
         return [("image state", "missing")]
     image: ImageFacts = facts.image
-    used = "unknown (no fast-diff)" if image.used is None else _size(image.used)
+    if image.used is not None:
+        used = _size(image.used)
+    elif "fast-diff" in image.features:
+        used = "unknown (invalid object map, see 'rbd object-map rebuild')"
+    else:
+        used = "unknown (no fast-diff)"
     watchers = [
         f"{names[one]} ({one})" if one in names else one for one in image.watchers
     ]

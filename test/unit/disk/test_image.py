@@ -214,6 +214,14 @@ def test_what_is_used_is_unknown_where_every_object_would_be_looked_at(lived_in)
     assert image.look(WEB).used is None
 
 
+@pytest.mark.parametrize(
+    "flag", [rbd.RBD_FLAG_OBJECT_MAP_INVALID, rbd.RBD_FLAG_FAST_DIFF_INVALID]
+)
+def test_an_object_map_that_is_invalid_is_not_asked(lived_in, flag):
+    lived_in.flags = flag
+    assert image.look(WEB).used is None
+
+
 def test_an_empty_image_can_be_looked_at(images):
     images["web"] = FakeImage(0)
     assert image.look(WEB) == ImageFacts(0, 0, USUAL_FEATURES, (), (), ())

@@ -1,5 +1,6 @@
 """gnt-instance info: access, image, watchers, and no block device where none is."""
 
+import dataclasses
 import types
 
 import pytest
@@ -60,6 +61,15 @@ def test_a_use_that_only_a_look_at_each_object_would_tell_is_not_made_up():
     image = ImageFacts(MIB, None, ("layering",), (), (), ())
     lines = info.image_lines(DiskFacts(image, None, None, None), {})
     assert lines[0] == ("image state", "unknown (no fast-diff) used of 1M")
+
+
+def test_an_object_map_that_is_invalid_is_said_with_what_mends_it():
+    facts = dataclasses.replace(IMAGE, used=None)
+    state, *_ = info.image_lines(DiskFacts(facts, None, None, None), {})
+    assert state == (
+        "image state",
+        "unknown (invalid object map, see 'rbd object-map rebuild') used of 1.0G",
+    )
 
 
 @pytest.mark.parametrize(
