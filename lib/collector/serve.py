@@ -108,6 +108,9 @@ class Server:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._open += 1
+        # What is sent is with the kernel, or counts as not taken: nothing stays in a
+        # buffer of ours that would outlive the limits of connections and of time.
+        writer.transport.set_write_buffer_limits(0)
         client = _Client(reader, writer, self._answer_seconds)
         try:
             if self._open > self._connections:

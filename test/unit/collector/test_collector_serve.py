@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 import threading
 
 import h11
@@ -293,6 +294,41 @@ def test_an_answer_that_is_not_taken_is_given_up():
             return answer
 
     assert asyncio.run(full())[0] == 200
+
+
+def test_nothing_is_kept_for_a_client_that_is_no_longer_counted():
+    """Nor the end of an answer of which the kernel takes all but that."""
+    sizes = range(2**16, 2**20, 2**14)
+    bodies = {f"/{size}": Body("text/plain", bytes(size)) for size in sizes}
+    left = []
+
+    class Watched(Server):
+        async def _serve(self, reader, writer):
+            await super()._serve(reader, writer)
+            left.append(writer.transport.get_write_buffer_size())
+
+    async def crowd():
+        server = Watched(_Said([]), answer_seconds=0.3)
+        server.publish(Published(NOW, bodies))
+        listening = await server.start("127.0.0.1", 0)
+        listening.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**15)
+        where = listening.sockets[0].getsockname()
+        async with listening:
+            clients = []
+            for path in bodies:
+                client = socket.socket()
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**14)
+                client.connect(where)
+                client.send(get(path, "Connection: close"))
+                clients.append(client)
+            async with asyncio.timeout(10):
+                while len(left) < len(sizes):
+                    await asyncio.sleep(0.05)
+            for client in clients:
+                client.close()
+
+    asyncio.run(crowd())
+    assert set(left) == {0}
 
 
 def test_more_connections_than_allowed_are_told_to_come_later():
