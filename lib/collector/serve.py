@@ -236,6 +236,8 @@ class _Client:
         if self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
+        # What is no request gets an answer with a body, whatever the last one was.
+        self._method = b""
         self.began = bool(self._http.trailing_data[0])
         return True
 
