@@ -51,6 +51,8 @@ class Case:
     #: In minutes.
     time: int = 40
     before: Callable[[], Sample] | None = None
+    #: What the second node's collector says meanwhile.
+    other: Callable[[Sample], Sample] = lambda first: follower(first)
     #: Whether Prometheus reaches the second node's collector in the end.
     reached: bool = True
 
@@ -120,6 +122,12 @@ CASES = {
         120,
     ),
     "collector": Case({"GanetiCephCollectorDown": 1}, fresh, reached=False),
+    "collector for long": Case(
+        {"GanetiCephCollectorDown": 1}, fresh, 2 * DAY + 60, reached=False
+    ),
+    "cut off": Case(
+        {"GanetiCephNodeCutOff": 1}, fresh, other=lambda _: follower(silent())
+    ),
     "old": Case({"GanetiCephSampleOld": 2}, lambda: fresh(taken=0.0)),
     "nobody": Case(
         {"GanetiCephNobodyLeads": 1}, lambda: fresh(leader="node3", images=None)
@@ -212,7 +220,7 @@ CASES = {
 def series(case: Case) -> Iterable[dict[str, str]]:
     """Yield what two collectors say in the time of a case, as promtool takes it."""
     ends = ((case.before or case.after)(), case.after())
-    for number, speaks in ((1, lambda one: one), (2, follower)):
+    for number, speaks in ((1, lambda one: one), (2, case.other)):
         target = f'instance="node{number}:1816",job="ceph"'
         first, last = (_lines(speaks(one)) for one in ends)
         reached = case.reached or number == 1
