@@ -78,6 +78,7 @@ class MadeUp(images.Images):
         )
         known = self._known[key]
         self._known[key] = type(known)(*key, use, None, known.io, known.rates)
+        return True
 
 
 def record():
