@@ -7,7 +7,8 @@ are passed on as they are.  What an answer lacks that cannot be done without rai
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+import types
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -295,9 +296,18 @@ def image_pools(answer: Any) -> tuple[str, ...]:
     )
 
 
+#: No latencies.
+_NONE: Mapping[int, tuple[float, float]] = types.MappingProxyType({})
+
+
 @_reader("osd df tree")
-def osds(df: Any) -> tuple[Osd, ...]:
-    """Return the OSDs by id, out of ``osd df tree`` or, with less, ``osd tree``."""
+def osds(
+    df: Any, latencies: Mapping[int, tuple[float, float]] = _NONE
+) -> tuple[Osd, ...]:
+    """Return the OSDs by id, out of ``osd df tree`` or, with less, ``osd tree``.
+
+    ``latencies`` are those that are known, to commit and to apply, by id.
+    """
     hosts = {
         child: str(node["name"])
         for node in df["nodes"]
@@ -306,14 +316,18 @@ def osds(df: Any) -> tuple[Osd, ...]:
     }
     # One that two parts of the CRUSH map hold is told of twice.
     found = {
-        int(node["id"]): _osd(node, hosts.get(node["id"]))
+        int(node["id"]): _osd(
+            node, hosts.get(node["id"]), *latencies.get(node["id"], (None, None))
+        )
         for node in (*df["nodes"], *df.get("stray", ()))
         if node.get("type", "osd") == "osd"
     }
     return tuple(found[one] for one in sorted(found))
 
 
-def _osd(node: dict[str, Any], host: str | None) -> Osd:
+def _osd(
+    node: dict[str, Any], host: str | None, commit: float | None, apply: float | None
+) -> Osd:
     use = "kb" in node
     return Osd(
         int(node["id"]),
@@ -324,6 +338,8 @@ def _osd(node: dict[str, Any], host: str | None) -> Osd:
         int(node["kb"]) * 1024 if use else None,
         int(node["kb_used"]) * 1024 if use else None,
         _number(node, "pgs") if use else None,
+        commit,
+        apply,
     )
 
 

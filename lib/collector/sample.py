@@ -281,9 +281,13 @@ class Sampler:
         """Return all OSDs, or those of this node."""
         mine = {} if everything else {"filter_by": "name", "filter": self._host}
 
+        latencies = parts.read(
+            "latencies", lambda: read.latencies(answers.mgr("osd perf"))
+        )
+
         def known(ask: Callable[[], Any]) -> tuple[Osd, ...]:
             try:
-                return read.osds(ask())
+                return read.osds(ask(), latencies or {})
             except CephError as err:
                 # A host that holds no data has no place in the CRUSH map.
                 if not everything and err.errno in (errno.EINVAL, errno.ENOENT):
@@ -300,17 +304,7 @@ class Sampler:
 
         used = parts.read("use", use)
         # Without a manager it is still known which ones run.
-        osds = parts.read("osds", (lambda: used) if used is not None else tree)
-        latencies = parts.read(
-            "latencies", lambda: read.latencies(answers.mgr("osd perf"))
-        )
-        if osds is None or latencies is None:
-            return osds
-        return tuple(
-            dataclasses.replace(osd, commit_latency=commit, apply_latency=apply)
-            for osd in osds
-            for commit, apply in [latencies.get(osd.id, (None, None))]
-        )
+        return parts.read("osds", (lambda: used) if used is not None else tree)
 
     def _read_daemons(
         self, answers: _Answers, parts: _Parts, sample: Sample

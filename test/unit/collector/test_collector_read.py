@@ -120,6 +120,10 @@ def test_osds_have_hosts_and_room(release):
 
 
 def test_without_a_manager_osds_are_up_or_down_all_the_same(release):
+    slow = read.osds(answer(release, "osd-df-tree"), {1: (0.5, 0.25)})
+    assert [(one.commit_latency, one.apply_latency) for one in slow] == [
+        *((None, None), (0.5, 0.25), (None, None))
+    ]
     osds = read.osds(answer(release, "osd-tree"))
     assert [one.up for one in osds] == [True, True, True]
     assert {one.size for one in osds} == {None}
