@@ -433,9 +433,9 @@ def _images(sample: Sample) -> Iterator[Metric]:
         "image_open",
         "A node, or another address, that has the image open to write.",
         [
-            ({**labels, "node": sample.names.node_at(address)}, 1)
+            ({**labels, "node": node}, 1)
             for labels, use in used
-            for address in use.watchers
+            for node in _nodes(sample, use)
         ],
     )
     for name, help_text, what in (
@@ -447,6 +447,11 @@ def _images(sample: Sample) -> Iterator[Metric]:
         ("write_seconds", "What the writes took.", lambda one: one.write_seconds),
     ):
         yield _counter(f"image_{name}", help_text, _each(counted, what))
+
+
+def _nodes(sample: Sample, use: facts.ImageUse) -> list[str]:
+    # A node has several addresses, and an image may be open at two of them.
+    return sorted({sample.names.node_at(address) for address in use.watchers})
 
 
 def _image_labels(image: facts.Image) -> Labels:

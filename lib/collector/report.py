@@ -355,12 +355,14 @@ def _disks(sample: Sample) -> dict[str, Any]:
     leader = None if sample.leader is None else sample.names.node_of(sample.leader)
     if sample.images is None:
         return {"told_by": leader, "instances": None, "others": None}
-    instances: dict[str, list[dict[str, Any]]] = {}
+    # Clusters of Ganeti's that share the storage may have instances of the same name.
+    instances: dict[tuple[str, str], list[dict[str, Any]]] = {}
     others = []
     for image in sample.images:
         described = _image(sample, image)
         if image.use and image.use.instance:
-            instances.setdefault(image.use.instance, []).append(described)
+            owner = image.use.instance, image.use.cluster
+            instances.setdefault(owner, []).append(described)
         else:
             others.append(described)
     return {
@@ -368,9 +370,10 @@ def _disks(sample: Sample) -> dict[str, Any]:
         "instances": [
             {
                 "name": name,
+                "cluster": cluster,
                 "disks": sorted(disks, key=lambda one: (one["disk"], one["image"])),
             }
-            for name, disks in sorted(instances.items())
+            for (name, cluster), disks in sorted(instances.items())
         ],
         # Of nobody, or not looked at yet.
         "others": others,
@@ -387,7 +390,9 @@ def _image(sample: Sample, image: Image) -> dict[str, Any]:
         "namespace": image.namespace,
         "provisioned": use and use.size,
         "used": use and use.used,
-        "watchers": [names.node_at(one) for one in use.watchers] if use else None,
+        "watchers": sorted({names.node_at(one) for one in use.watchers})
+        if use
+        else None,
         "lock_owner": names.node_at(use.lock_owner) if use and use.lock_owner else None,
         "timestamp": _ns(use.read_at) if use else None,
         "error": image.error,

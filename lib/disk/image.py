@@ -472,8 +472,12 @@ def _snapshots(image: Any) -> tuple[str, ...]:
 
 
 def _watchers(image: Any) -> tuple[str, ...]:
-    addresses = sorted({watcher["addr"] for watcher in image.watchers_list()})
-    return tuple(address.rpartition(":")[0].strip("[]") for address in addresses)
+    # One host may have many clients, each with a port and a number of its own.
+    hosts = {
+        str(watcher["addr"]).rpartition(":")[0].strip("[]")
+        for watcher in image.watchers_list()
+    }
+    return tuple(sorted(hosts))
 
 
 def _holders(volume: Volume, image: Any) -> CephError | None:

@@ -1,5 +1,7 @@
 """What Prometheus gets of a sample."""
 
+import dataclasses
+
 import pytest
 from collector.samples import (
     IO,
@@ -157,6 +159,14 @@ def test_an_image_is_told_of_with_its_instance_and_who_has_it_open():
     assert value(one, "image_write_bytes_total", **labels) == 7168
     assert value(one, "image_read_seconds_total", **labels) == 0.5
     assert value(one, "image_provisioned_bytes", image="0a-1.rbd.disk0") is None
+
+
+def test_a_node_that_has_an_image_open_twice_is_told_of_once():
+    names = Names("c", (("10.77.0.1", "node1"), ("10.78.0.1", "node1")), ())
+    opened = image(0)
+    use = dataclasses.replace(opened.use, watchers=("10.77.0.1", "10.78.0.1"))
+    one = sample(names=names, images=(dataclasses.replace(opened, use=use),))
+    assert value(one, "image_open") == 1
 
 
 def test_daemons_of_this_node_have_memory_age_and_restarts():

@@ -178,6 +178,17 @@ def test_while_nothing_is_known_of_daemons_there_is_no_list():
     assert data("ceph-node", daemons=None, osds=None)["daemons"] is None
 
 
+def test_instances_of_the_same_name_in_two_clusters_are_two():
+    here = image(0)
+    use = dataclasses.replace(here.use, cluster="another.example")
+    there = dataclasses.replace(here, name="other.rbd.disk0", use=use)
+    found = data("ceph-disks", images=(here, there))["instances"]
+    assert [(one["name"], one["cluster"], len(one["disks"])) for one in found] == [
+        ("web0.example", "another.example", 1),
+        ("web0.example", "cluster.example", 1),
+    ]
+
+
 def test_instances_have_their_disks_in_order():
     second = image(0, name="a-second")
     second = dataclasses.replace(
