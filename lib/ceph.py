@@ -92,8 +92,14 @@ def manager_command(cluster: rados.Rados, prefix: str, /, **args: Any) -> Any:
     A manager that does not answer in time ends the connection.
     """
     request = json.dumps({"prefix": prefix, "format": "json", **args})
+
+    def ask() -> tuple[int, bytes, str]:
+        code, answer, status = cluster.mgr_command(request, b"")
+        # librados gives its own timeout without the sign that errors have.
+        return (-code if code == errno.ETIMEDOUT else code), answer, status
+
     try:
-        return _answer(prefix, lambda: cluster.mgr_command(request, b""))
+        return _answer(prefix, ask)
     except CephError as err:
         if err.errno == errno.ETIMEDOUT:
             # librados gives up waiting, but not the command: it would write a late
