@@ -133,6 +133,15 @@ class Groups:
     clients: Rates
     progress: tuple[Progress, ...]
 
+    @property
+    def left(self) -> float | None:
+        """How long recovery will take; None if nothing moves, or nobody can tell.
+
+        Groups that no OSD tells of count as if they lacked nothing.
+        """
+        left = self.recovery.left
+        return None if self.inactive and not left else left
+
 
 @dataclasses.dataclass(frozen=True)
 class Capacity:

@@ -340,7 +340,7 @@ def _data(sample: Sample) -> Iterator[Metric]:
         (
             "recovery_left_seconds",
             "How long recovery will take; absent while nothing moves.",
-            recovery.left,
+            groups.left,
         ),
         ("client_read_bytes_per_second", "Read by clients.", clients.read_bytes),
         ("client_write_bytes_per_second", "Written by clients.", clients.write_bytes),

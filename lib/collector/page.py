@@ -125,8 +125,8 @@ def _footer(sample: Sample, interval: float) -> Html:
         f"Read in {sample.seconds:.2f} s, each {interval:g} s, by ganeti-ceph"
         f" {__version__}. ",
         "For programs: ",
-        tag("a", "the reports", href="/1/report/all"),
+        tag("a", "the reports", href="/1/report/all", id="reports"),
         " and ",
-        tag("a", "the metrics", href="/metrics"),
+        tag("a", "the metrics", href="/metrics", id="metrics"),
         ".",
     )

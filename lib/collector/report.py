@@ -162,7 +162,7 @@ def _cluster(sample: Sample) -> dict[str, Any]:
             "unfound": groups.recovery.unfound,
             "objects_per_second": groups.recovery.objects_rate,
             "bytes_per_second": groups.recovery.bytes_rate,
-            "seconds_left": groups.recovery.left,
+            "seconds_left": groups.left,
             "progress": [
                 {"message": one.message, "done": one.done} for one in groups.progress
             ],

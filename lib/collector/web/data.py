@@ -16,7 +16,7 @@ def capacity(sample: Sample) -> Html:
     parts: list[Part] = []
     usable = report.usable(sample.pools)
     if usable is None or sample.capacity is None:
-        parts.append(ui.missing())
+        parts.append(ui.missing("Capacity"))
     if usable and usable["total"]:
         parts.append(
             _gauge(
@@ -92,12 +92,18 @@ def _pool_part(pool: Pool) -> float | None:
 def recovery(sample: Sample) -> Html:
     groups = sample.groups
     if groups is None:
-        return ui.section("Recovery", ui.missing())
+        return ui.section("Recovery", ui.missing("Recovery"))
     recovery = groups.recovery
     parts: list[Part] = []
     pending = recovery.degraded + recovery.misplaced
     if pending and recovery.copies:
         parts += _pending(groups, max(0.0, 1 - pending / recovery.copies))
+    elif groups.inactive and not pending:
+        # Those that no OSD tells of count as if they lacked nothing.
+        some = ui.count(groups.inactive, "placement group")
+        parts.append(
+            tag("p", f"Nobody tells what is missing in {some} out of service.")
+        )
     elif not pending:
         # How many there are, Ceph says only while some are not.
         parts.append(tag("p", "All copies of objects are where they belong."))

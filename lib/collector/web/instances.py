@@ -76,8 +76,9 @@ def section(sample: Sample, port: int) -> Html:
     title = "Instances"
     images = sample.images
     if images is None:
-        told = ui.missing() if sample.leads else ui.leader_link(sample, port)
-        return ui.section(title, told)
+        if sample.leads:
+            return ui.section(title, ui.missing(title))
+        return ui.section(title, ui.leader_link(title, sample, port))
     if not images:
         return ui.section(title, ui.soft("There is no image."))
     instances = _by_instance(sample, images)

@@ -82,9 +82,9 @@ def _by_node(sample: Sample) -> list[_Node]:
 def section(sample: Sample, port: int) -> Html:
     parts: list[Part] = []
     if not sample.leads:
-        parts.append(ui.leader_link(sample, port))
+        parts.append(ui.leader_link("Nodes", sample, port))
     if sample.osds is None:
-        parts.append(ui.missing())
+        parts.append(ui.missing("Nodes"))
     nodes = _by_node(sample)
     shown = nodes
     if len(nodes) > _NODES:
@@ -189,14 +189,19 @@ def _map(osds: Sequence[Osd]) -> Html:
     )
 
 
+#: What is said of the OSDs of a shade.
+_SAID = {"down": "down", "out": "out", "bad": "too full", "gone": "not known how full"}
+
+
 def _describe_map(osds: Sequence[Osd]) -> str:
     said = [ui.count(len(osds), "OSD")]
     shades = [_shade(one) for one in osds]
-    for shade, text in (("down", "down"), ("out", "out"), ("bad", "too full")):
+    for shade, text in _SAID.items():
         if number := shades.count(shade):
             said.append(f"{number} {text}")
-    fullest = max((_full(one) or 0 for one in osds), default=0)
-    said.append(f"the fullest {ui.percent(fullest)}")
+    full = [part for part in map(_full, osds) if part is not None]
+    if full:
+        said.append(f"the fullest {ui.percent(max(full))}")
     return ", ".join(said)
 
 
@@ -208,6 +213,7 @@ def _map_key() -> Html:
         ("bad", "M1 1h9v9h-9z", "too full"),
         ("down", "M2 2l7 7m0-7l-7 7", "down"),
         ("out", "M2 2h7v7h-7z", "out: gets no data"),
+        ("gone", "M1 1h9v9h-9z", "not known how full"),
     )
     return tag(
         "p",
@@ -283,7 +289,7 @@ def _osd_state(osd: Osd) -> Html:
 def own(sample: Sample) -> Html:
     title = "This node"
     if sample.daemons is None:
-        return ui.section(title, ui.missing())
+        return ui.section(title, ui.missing(title))
     if not sample.daemons:
         return ui.section(title, ui.soft("No daemon of Ceph's is on it."))
     by_name = {one.name: one for one in sample.devices or () if one.host == sample.host}

@@ -161,13 +161,17 @@ def more(number: int, text: str) -> Html | None:
     return tag("p", text, class_="soft small more") if number > 0 else None
 
 
-def missing() -> Html:
-    """Say that a part is not known; why is told once, with the health."""
-    return soft("Not known, see ", tag("a", "Health", href="#health"), ".")
+# A link has an id, by which it keeps the focus when the page is renewed.
 
 
-def leader_link(sample: Sample, port: int) -> Html:
-    """Say whose page has what this one does not."""
+def missing(title: str) -> Html:
+    """Say that a part of a section is not known; why is told once, with the health."""
+    link = tag("a", "Health", href="#health", id=f"{anchor(title)}-why")
+    return soft("Not known, see ", link, ".")
+
+
+def leader_link(title: str, sample: Sample, port: int) -> Html:
+    """Say whose page has what a section of this one does not."""
     if sample.leader is None:
         return soft(
             "Nobody tells of all OSDs and the instances: no monitor is known to be in"
@@ -177,6 +181,6 @@ def leader_link(sample: Sample, port: int) -> Html:
     address = f"//{urllib.parse.quote(leader, safe='')}:{port}/status"
     return soft(
         "All OSDs and the instances are on ",
-        tag("a", f"the page of {leader}", href=address),
+        tag("a", f"the page of {leader}", href=address, id=f"{anchor(title)}-leader"),
         ".",
     )

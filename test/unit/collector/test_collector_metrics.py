@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from collector.samples import (
+    GROUPS,
     IO,
     MOVING,
     NOW,
@@ -148,6 +149,13 @@ def test_recovery_that_stands_still_has_no_end():
         }
     )
     assert value(sample(groups=still), "recovery_left_seconds") is None
+
+
+def test_where_nobody_tells_what_is_missing_it_is_not_known_how_long_it_takes():
+    lost = dataclasses.replace(GROUPS, states=(("unknown", 128),), inactive=128)
+    assert value(sample(groups=lost), "recovery_left_seconds") is None
+    moving = dataclasses.replace(MOVING, inactive=1)
+    assert value(sample(groups=moving), "recovery_left_seconds") == 10
 
 
 def test_an_image_is_told_of_with_its_instance_and_who_has_it_open():

@@ -348,6 +348,28 @@ def test_recovery_has_a_bar_and_the_time_left() -> None:
     still = shown(sample(groups=dataclasses.replace(MOVING, recovery=stuck)))
     assert "Nothing moves now" in still.said
     assert "All copies of objects are where they belong" in shown(sample()).said
+    lost = dataclasses.replace(GROUPS, states=(("stale+active", 128),), inactive=128)
+    said = shown(sample(groups=lost)).said
+    assert "where they belong" not in said
+    assert "Nobody tells what is missing in 128 placement groups" in said
+
+
+def test_osds_of_which_nobody_knows_how_full_they_are_are_not_empty() -> None:
+    osds = (osd(0, used=None, size=None), osd(1, host="node1", used=None, size=None))
+    found = shown(sample(osds=(osds[0], dataclasses.replace(osds[1], id=7))))
+    labels = [one["aria-label"] for one in found.all("svg") if one.get("role") == "img"]
+    assert labels == ["2 OSDs, 2 not known how full"]
+    assert "not known how full" in found.said
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_links_can_have_the_focus_back(name: str) -> None:
+    """What is not replaced when the page is renewed has no need of it."""
+    links = shown(SAMPLES[name]).all("a")
+    tabs = itertools.dropwhile(lambda one: one["href"] != "#this-node", links)
+    replaced = list(tabs)[1:]
+    assert len(replaced) >= 2
+    assert all(one.get("id") for one in replaced)
 
 
 def test_capacity_is_that_of_pools_and_of_osds() -> None:
