@@ -66,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"seconds from one sample to the next ({INTERVAL:.0f})",
     )
     serve.add_argument(
+        "--mond-address",
+        default=mond.ADDRESS,
+        help=f"the address of this node's ganeti-mond ({mond.ADDRESS})",
+    )
+    serve.add_argument(
         "--mond-port",
         type=_port,
         default=mond.default_port(),
@@ -124,7 +129,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> int:
-    server = Server(Monitor(port=options.mond_port))
+    server = Server(Monitor(options.mond_address, options.mond_port))
     try:
         listening = await server.start(options.bind, options.port)
     except OSError as err:

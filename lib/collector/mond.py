@@ -14,6 +14,7 @@ LIST = "/1/list/collectors"
 ALL = "/1/report/all"
 
 #: Where mond is if nobody said otherwise.
+ADDRESS = "127.0.0.1"
 PORT = 1815
 
 #: Seconds that an answer may take, for which it is good, and for which it is not asked
@@ -40,7 +41,7 @@ class Monitor:
 
     def __init__(
         self,
-        address: str = "127.0.0.1",
+        address: str = ADDRESS,
         port: int = PORT,
         seconds: float = SECONDS,
         fresh: float = FRESH,
@@ -58,22 +59,29 @@ class Monitor:
         #: Until when not to ask, by path.
         self._failed: dict[str, float] = {}
         #: By path, when it was asked and what it said.
-        self._said: dict[str, tuple[float, list[Any]]] = {}
+        self._said: dict[str, tuple[float, Any]] = {}
         self._asking = asyncio.Lock()
 
     async def collectors(self) -> list[Any]:
         """Return the list of mond's collectors; nothing if it does not answer."""
-        return await self._fresh_enough(LIST, self._collectors)
+        found: list[Any] = await self._fresh_enough(LIST, self._collectors)
+        return found
 
     async def reports(self) -> list[Any]:
         """Return mond's reports; nothing if it does not answer."""
-        return await self._fresh_enough(ALL, self._reports)
+        found: list[Any] = await self._fresh_enough(ALL, self._reports)
+        return found
 
-    async def _fresh_enough(
-        self, path: str, ask: Callable[[], Awaitable[list[Any]]]
-    ) -> list[Any]:
+    async def report(self, path: str) -> dict[str, Any] | None:
+        """Return the report at a path, None if mond lists none there or has none."""
+        if path not in _paths(await self.collectors()):
+            return None
+        found = await self._fresh_enough(path, lambda: self._try(path))
+        return found if isinstance(found, dict) else None
+
+    async def _fresh_enough(self, path: str, ask: Callable[[], Awaitable[Any]]) -> Any:
         async with self._asking:
-            at, said = self._said.get(path, (float("-inf"), []))
+            at, said = self._said.get(path, (float("-inf"), None))
             if time.monotonic() - at > self._fresh:
                 said = await ask()
                 self._said[path] = time.monotonic(), said
@@ -89,11 +97,7 @@ class Monitor:
             return found
         # It has none for anybody as soon as one of its collectors fails, as the one
         # for DRBD does on a node without DRBD.
-        paths = [
-            f"/1/report/{one[1] or 'default'}/{one[0]}"
-            for one in await self._collectors()
-            if isinstance(one, list) and len(one) == 3
-        ]
+        paths = _paths(await self._collectors())
         reports = await asyncio.gather(*(self._try(path) for path in paths))
         return [one for one in reports if isinstance(one, dict)]
 
@@ -144,3 +148,12 @@ class Monitor:
                     raise ValueError("no answer")
         finally:
             writer.close()
+
+
+def _paths(collectors: list[Any]) -> list[str]:
+    """Return where the reports of mond's collectors are."""
+    return [
+        f"/1/report/{one[1] or 'default'}/{one[0]}"
+        for one in collectors
+        if isinstance(one, list) and len(one) == 3
+    ]

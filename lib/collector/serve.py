@@ -161,6 +161,9 @@ class Server:
             return _error(503, "Nothing was read yet", ("Retry-After", "1"))
         body = self._published.bodies.get(path)
         if body is None and path.startswith("/1/report/"):
+            theirs = await self._monitor.report(path)
+            if theirs is not None:
+                return _Answer(200, Body(_JSON, json.dumps(theirs).encode()))
             return _error(404, "Unable to produce a report for the requested resource")
         if body is None:
             return _error(404, "Resource not found")

@@ -14,6 +14,7 @@ import pytest
 from collector.samples import sample, silent
 
 from ganeti_ceph.collector import main as program
+from ganeti_ceph.collector import mond
 from ganeti_ceph.collector.main import Sampling, main
 
 
@@ -132,6 +133,17 @@ def test_it_serves_until_it_is_told_to_end(given):
     assert main(["serve", "-b", "127.0.0.1", "-p", str(port), "-i", "60"]) == 0
     asking.join()
     assert got == [200]
+
+
+def test_mond_is_asked_where_the_options_say(given, monkeypatch):
+    given(sample())
+    made = []
+    monkeypatch.setattr(program, "Monitor", lambda *where: made.append(where))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = ["-b", "127.0.0.1", "-p", str(taken.getsockname()[1])]
+        main(["serve", *words, "--mond-port", "7"])
+        main(["serve", *words, "--mond-address", "192.0.2.1"])
+    assert made == [("127.0.0.1", 7), ("192.0.2.1", mond.default_port())]
 
 
 def test_a_sample_that_fails_is_not_the_last(caplog):

@@ -74,6 +74,25 @@ def test_each_path_has_its_answer():
     assert asyncio.run(run()) == [ALL, LIST]
 
 
+def test_only_what_it_lists_is_passed_on():
+    said = {
+        LIST: answer(b'[["cpu", null, 0], ["lv", "storage", 0]]'),
+        "/1/report/default/cpu": answer(b'{"name": "cpu"}'),
+        "/1/report/storage/lv": answer(b"no", b"500 Oops"),
+    }
+    paths = ["/1/report/default/cpu"] * 3
+    paths += ["/1/report/storage/lv", "/1/report/default/..", ALL]
+
+    async def run():
+        async with agent(said) as (port, asked):
+            monitor = Monitor(port=port, fresh=60)
+            return [await monitor.report(path) for path in paths], asked
+
+    found, asked = asyncio.run(run())
+    assert found == [{"name": "cpu"}] * 3 + [None] * 3
+    assert asked == [LIST, "/1/report/default/cpu", "/1/report/storage/lv"]
+
+
 def test_a_collector_that_fails_does_not_take_the_others_with_it():
     broken = answer(b"A web handler threw an exception.", b"500 Oops")
     found, _ = ask(

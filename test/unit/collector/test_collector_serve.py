@@ -32,6 +32,9 @@ class _Said(Monitor):
 
     reports = collectors
 
+    async def report(self, path):
+        return {"name": "x"} if path == "/1/report/default/x" else None
+
 
 @contextlib.asynccontextmanager
 async def serving(published=None, said=(), **limits):
@@ -127,6 +130,12 @@ def test_what_mond_has_comes_first_and_nothing_is_lost():
     assert listed[0] == MOND[0]
     assert listed[1:] == json.loads(ask("/1/list/collectors")[2])
     assert len(json.loads(ask("/1/report/all", said=[{"name": "x"}])[2])) == 4
+
+
+def test_a_report_of_monds_is_where_mond_has_it():
+    status, headers, body = ask("/1/report/default/x", said=[["x", None, 0]])
+    assert (status, headers["content-type"]) == (200, "application/json")
+    assert json.loads(body) == {"name": "x"}
 
 
 def test_metrics_come_with_the_age_of_the_sample():
