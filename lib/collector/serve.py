@@ -45,9 +45,11 @@ class Body:
     """What is sent for a path, and of which kind it is."""
 
     kind: str
-    content: bytes
+    content: bytes | memoryview
     #: More headers.
     headers: tuple[tuple[str, str], ...] = ()
+    #: What is sent before the content, which is the same one for all.
+    before: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,10 +193,11 @@ def _has_body(request: h11.Request) -> bool:
 
 
 def _joined(theirs: list[Any], ours: Body) -> Body:
-    """Return two lists in JSON as one; ours is long, and not read again for it."""
+    """Return two lists in JSON as one; ours is long, and neither read nor copied."""
     if not theirs:
         return ours
-    return Body(ours.kind, json.dumps(theirs).encode()[:-1] + b"," + ours.content[1:])
+    before = json.dumps(theirs).encode()[:-1] + b","
+    return Body(ours.kind, memoryview(ours.content)[1:], before=before)
 
 
 class _Client:
@@ -249,7 +252,7 @@ class _Client:
         headers = [
             ("Date", email.utils.formatdate(usegmt=True)),
             ("Content-Type", answer.body.kind),
-            ("Content-Length", str(len(answer.body.content))),
+            ("Content-Length", str(len(answer.body.before) + len(answer.body.content))),
             *answer.body.headers,
             *answer.headers,
         ]
@@ -258,11 +261,11 @@ class _Client:
         async with asyncio.timeout(self._answer_seconds):
             await self._write(h11.Response(status_code=answer.status, headers=headers))
             if self._method != b"HEAD":
-                content = memoryview(answer.body.content)
-                for start in range(0, len(content), _CHUNK):
-                    # Only so much at a time is kept for one that reads slowly.
-                    chunk = content[start : start + _CHUNK]
-                    await self._write(h11.Data(data=bytes(chunk)))
+                for part in (answer.body.before, answer.body.content):
+                    for start in range(0, len(part), _CHUNK):
+                        # Only so much at a time is kept for one that reads slowly.
+                        chunk = memoryview(part)[start : start + _CHUNK]
+                        await self._write(h11.Data(data=bytes(chunk)))
             await self._write(h11.EndOfMessage())
 
     async def _write(self, event: Any) -> None:

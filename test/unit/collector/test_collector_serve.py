@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import threading
+import tracemalloc
 
 import h11
 import pytest
@@ -352,6 +353,30 @@ def test_nothing_is_kept_for_a_client_that_is_no_longer_counted():
 
     asyncio.run(crowd())
     assert set(left) == {0}
+
+
+def test_all_that_read_slowly_share_one_long_report():
+    size = 2**23
+    report = b"[" + b" " * size + b"1]"
+    shown = Published(NOW, {"/1/report/all": Body("application/json", report)})
+
+    async def crowd():
+        async with serving(shown, said=[0]) as connect:
+            (answer,) = await answers(connect, get("/1/report/all"), 1)
+            tracemalloc.start()
+            held = [await connect() for _ in range(20)]
+            for reader, writer in held:
+                writer.write(get("/1/report/all"))
+                await reader.read(10)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            for _, writer in held:
+                writer.close()
+            return answer, peak
+
+    answer, peak = asyncio.run(crowd())
+    assert json.loads(answer[2]) == [0, 1]
+    assert peak < 2 * size
 
 
 def test_more_connections_than_allowed_are_told_to_come_later():
