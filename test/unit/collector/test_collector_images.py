@@ -21,6 +21,7 @@ class Pools:
         self.images = {"rbd": {"": ["a", "b", "c", "d"]}}
         self.opened = []
         self.broken = {}
+        self.shared = set()
 
     def open_ioctx(self, pool):
         context = Context(self, pool)
@@ -56,6 +57,7 @@ class Opened:
         context.pools.opened.append(name)
         if name in context.pools.broken:
             raise context.pools.broken[name]
+        self.pools = context.pools
         self.name = name
 
     def __enter__(self):
@@ -71,7 +73,8 @@ class Opened:
         return 0
 
     def watchers_list(self):
-        return [{"addr": "10.77.0.1:0/7"}]
+        hosts = (1, 2) if self.name in self.pools.shared else (1,)
+        return [{"addr": f"10.77.0.{host}:0/7"} for host in hosts]
 
     def list_snaps(self):
         return []
@@ -128,6 +131,39 @@ def test_all_are_listed_and_few_are_opened_in_turn(pools, clock):
     pools.opened.clear()
     known.look(pools, ("rbd",), {})
     assert pools.opened == ["new", "c", "d"]
+
+
+def test_those_that_are_open_at_several_nodes_come_first(pools, clock):
+    pools.shared = {"a"}
+    known = Images(limit=2, clock=clock)
+    for _ in range(3):
+        known.look(pools, ("rbd",), {})
+    assert pools.opened == ["a", "b", "a", "c", "a", "d"]
+    # It is seen at once that a migration ended, and then it has its turn like others.
+    pools.shared.clear()
+    pools.opened.clear()
+    assert known.look(pools, ("rbd",), {})[0].use.watchers == ("10.77.0.1",)
+    known.look(pools, ("rbd",), {})
+    assert pools.opened == ["a", "b", "c", "d"]
+
+
+def test_those_that_are_open_at_several_nodes_leave_half_to_others(pools, clock):
+    pools.shared = {"a", "b", "c"}
+    known = Images(limit=2, clock=clock)
+    for _ in range(4):
+        known.look(pools, ("rbd",), {})
+    assert looked_at(known.look(pools, ("rbd",), {})) == ["a", "b", "c", "d"]
+
+
+def test_one_that_is_open_at_several_nodes_and_stuck_ends_not_each_round(pools, clock):
+    pools.shared = {"a"}
+    known = Images(clock=clock)
+    known.look(pools, ("rbd",), {})
+    pools.broken["a"] = rbd.OSError("slow", errno=errno.ETIMEDOUT)
+    pools.opened.clear()
+    for _ in range(2):
+        known.look(pools, ("rbd",), {})
+    assert pools.opened == ["a", "b", "c", "d", "a"]
 
 
 def test_no_more_are_opened_when_the_time_is_over(pools, clock):
