@@ -62,8 +62,8 @@ class Prometheus:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        # What must last for minutes lasts for seconds.
-        rules = re.sub(r"for: (\d+)m\b", r"for: \1s", RULES.read_text())
+        # What must last for minutes, or longer, lasts for seconds.
+        rules = re.sub(r"for: (\d+)[mhd]\b", r"for: \1s", RULES.read_text())
         (self._folder / "rules.yml").write_text(rules)
         (self._folder / "prometheus.yml").write_text(CONFIGURATION)
         self._inside("ip", "link", "set", "lo", "up")
@@ -220,6 +220,55 @@ def test_storage_that_is_silent(lab: TestLab, prometheus: Prometheus) -> None:
             node,
             f"systemctl reset-failed ceph-mon@{node}; systemctl start ceph-mon@{node}",
         )
+
+
+def test_node_that_alone_does_not_reach_the_storage(
+    lab: TestLab, prometheus: Prometheus
+) -> None:
+    key = "/etc/ceph/ceph.client.ganeti-collector.keyring"
+    lab.run(
+        "node3",
+        f"mv {key} {key}.kept; ceph-authtool -C -n client.ganeti-collector --gen-key"
+        f" {key}; systemctl restart {UNIT}",
+    )
+    prometheus.until_fires("GanetiCephNodeCutOff", node="node3.lab.example")
+    assert not prometheus.fires("GanetiCephSilent")
+    lab.run("node3", f"mv {key}.kept {key}; systemctl restart {UNIT}")
+
+
+def test_without_managers_and_with_parts_unknown(
+    lab: TestLab, prometheus: Prometheus
+) -> None:
+    on_all(lab, "systemctl stop 'ceph-mgr@*'")
+    lab.run("node1", "ceph mgr fail; sleep 1; ceph mgr fail; true")
+    prometheus.until_fires("GanetiCephNoActiveMgr")
+    prometheus.until_fires("GanetiCephPartUnknown", part="groups")
+    lab.run("node1", "systemctl start ceph-mgr@node1")
+    lab.run("node2", "systemctl start ceph-mgr@node2")
+
+
+def test_pool_that_is_full(lab: TestLab, prometheus: Prometheus) -> None:
+    lab.run(
+        "node1",
+        "ceph osd pool create filled 8 && ceph osd pool application enable filled rbd"
+        " && ceph osd pool set-quota filled max_bytes 20000000 &&"
+        " head -c 32M /dev/urandom | rados -p filled put data -",
+    )
+    prometheus.until_fires("GanetiCephFull", check="POOL_FULL", severity="critical")
+    prometheus.until_fires("GanetiCephPoolNearlyFull", pool="filled")
+    lab.run(
+        "node1",
+        "ceph config set mon mon_allow_pool_delete true && ceph osd pool delete filled"
+        " filled --yes-i-really-really-mean-it;"
+        " ceph config rm mon mon_allow_pool_delete",
+    )
+
+
+def test_osd_that_is_out(lab: TestLab, prometheus: Prometheus) -> None:
+    number = first_osd(lab, "node2")
+    lab.run("node1", f"ceph osd out {number}")
+    prometheus.until_fires("GanetiCephOsdOut", daemon=f"osd.{number}")
+    lab.run("node1", f"ceph osd in {number}")
 
 
 def test_dashboard_has_answers(prometheus: Prometheus) -> None:
