@@ -263,6 +263,33 @@ def test_the_key_may_only_look(ready, guest):
     assert json.loads(shown) == {"done": ["osd perf", "status"], "failed": []}
 
 
+def test_odd_images_hide_no_other(ready):
+    """Nor does one whose object map is lost need more than the key allows."""
+    ready.run(
+        "node1",
+        "for one in odd unsure usual; do rbd create rbd/$one --size 16M; done;"
+        " rbd image-meta set rbd/odd x \"$(printf '\\377')\";"
+        " id=$(rbd info rbd/unsure | awk '$1 == \"id:\" {print $2}');"
+        " rados -p rbd rm rbd_object_map.$id;"
+        # Who writes sees that it is gone, and leaves a flag.
+        " rbd bench --io-type write --io-size 4M --io-total 4M rbd/unsure",
+    )
+
+    def seen(data: Any) -> bool:
+        images = {one["image"]: one for one in data["others"] or ()}
+        if len(images) < 3 or not all(images[one]["timestamp"] for one in known):
+            return False
+        return (
+            "not UTF-8" in (images["odd"]["error"] or "")
+            and [images[one]["error"] for one in known] == [None, None]
+            and [images[one]["used"] for one in known] == [None, 0]
+        )
+
+    known = ("unsure", "usual")
+    await_report(ready, "node1", "ceph-disks", seen)
+    ready.run("node1", "for one in odd unsure usual; do rbd rm rbd/$one; done")
+
+
 # What changes
 
 
