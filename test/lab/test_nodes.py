@@ -285,6 +285,10 @@ def test_copies_without_a_place_keep_their_node(guest: Guest) -> None:
     said = refused(lab.run("node1", "gnt-node modify --drained=yes node3", check=False))
     assert "there are only 2 failure domains (host) for them; add a node first" in said
     lab.run("node1", "gnt-node modify --offline=yes node3", timeout=300)
+    # No other node could have its mon, which may be needed to bring a quorum back.
+    assert mons(lab) == {"node1", "node2", "node3"}
+    (gone,) = osds(lab)["node3"].values()
+    assert not gone["up"], "Ceph was told at once"
     said = refused(lab.run("node1", "gnt-node modify --offline=yes node2", check=False))
     assert "data would be out of reach" in said
     assert "--force does it anyway" in said
