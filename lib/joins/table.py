@@ -206,8 +206,8 @@ JOINS: tuple[Join, ...] = (
         "_ConfigRpcCurl",
         Kind.WRAP,
         ("curl",),
-        "ganeti_ceph.rpc:notice_lost_nodes",
-        "a job does not wait for a node that is cut off",
+        "ganeti_ceph.rpc:configure_calls",
+        "a job does not wait for a node that is cut off, and calls are cheap",
     ),
     Join(
         "ganeti.utils",
