@@ -87,6 +87,24 @@ def compute_disks(
     return computed
 
 
+def convert_disks(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Give all disks that become rbd the parameters of ``modify -t rbd -e``."""
+    disks, template, group, params = args
+    if template != _RBD:
+        return wrapped(*args, **kwargs)
+    given = options.given(params)
+    with _refusing():
+        if unknown := sorted(set(params) - set(given)):
+            raise UsageError(
+                f"disks of the template rbd have no parameter {', '.join(unknown)}"
+                " that -e could give them; 'man 7 ganeti-ceph-disks' lists them"
+            )
+        options.check(given)
+    return [{**disk, **given} for disk in wrapped(disks, template, group, {})]
+
+
 def verify_modification(
     wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
 ) -> Any:

@@ -235,6 +235,14 @@ JOINS: tuple[Join, ...] = (
     ),
     Join(
         "ganeti.cmdlib.instance_storage",
+        "ComputeDisksInfo",
+        Kind.WRAP,
+        ("disks, disk_template, default_vg, ext_params",),
+        "ganeti_ceph.disk.config:convert_disks",
+        "gnt-instance modify -t rbd gives all disks the parameters of -e",
+    ),
+    Join(
+        "ganeti.cmdlib.instance_storage",
         "GenerateDiskTemplate",
         Kind.WRAP,
         (
@@ -605,6 +613,22 @@ JOINS: tuple[Join, ...] = (
         ("self, instance, snode_uuid, node_uuid2name_fn, dev",),
         "ganeti_ceph.disk.info:add_image",
         "the data of an instance tells of its disks' images",
+    ),
+    Join(
+        "ganeti.client.gnt_instance",
+        "commands",
+        Kind.EXTEND,
+        ("dict with modify",),
+        "ganeti_ceph.cli.instance:extend_commands",
+        "gnt-instance modify -t rbd takes parameters with -e",
+    ),
+    Join(
+        "ganeti.client.gnt_instance",
+        "_ParseExtStorageParams",
+        Kind.WRAP,
+        ("params",),
+        "ganeti_ceph.cli.instance:send_parameters",
+        "gnt-instance modify -t rbd sends the parameters of -e",
     ),
     Join(
         "ganeti.client.gnt_instance",

@@ -182,6 +182,13 @@ def test_a_stopped_disk_moves_and_converts_with_all_that_is_on_it(
     after_boot = checksum(place, f"My-Fast/t1/{image}")
     guest.gnt("modify -t file")
     assert place.run("node1", "rbd ls My-Fast/t1").stdout == ""
+    said = refused(guest.gnt("modify -t rbd -e shelf=2", check=False))
+    assert "have no parameter shelf" in said
+    guest.gnt("modify -t rbd -e pool=My-Fast,namespace=t1")
+    assert images(place) == {}
+    (image,) = place.run("node1", "rbd ls My-Fast/t1").stdout.split()
+    assert checksum(place, f"My-Fast/t1/{image}") == after_boot
+    guest.gnt("modify -t file")
     guest.gnt("modify -t rbd")
     (image,) = guest.images()
     assert checksum(place, f"rbd/{image}") == after_boot

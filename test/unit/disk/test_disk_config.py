@@ -213,6 +213,58 @@ def test_external_storage_has_parameters_of_any_name():
     assert (disk["pool"], disk["iops"]) == ("a b", "many")
 
 
+# Disks that are converted
+
+
+def converted(template, params, *disks):
+    stock = instance_storage.ComputeDisksInfo
+    return joined(config.convert_disks, stock, list(disks), template, "vg", params)
+
+
+def a_disk(**params):
+    return objects.Disk(
+        dev_type=PLAIN, size=5, mode="rw", logical_id=("vg", "x"), params=params
+    )
+
+
+def test_all_disks_that_become_rbd_get_the_given_parameters():
+    first, second = converted(RBD, {"pool": "ssd", "iops": "7"}, a_disk(), a_disk())
+    assert first == second
+    assert (first["pool"], first["iops"], first["size"]) == ("ssd", "7", 5)
+
+
+def test_disks_become_rbd_without_parameters_as_ever():
+    stock = instance_storage.ComputeDisksInfo([a_disk()], RBD, "vg", {})
+    assert converted(RBD, {}, a_disk()) == stock
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"pool": "a/b"}, "the disk parameter pool cannot be 'a/b'"),
+        (
+            {"provider": "x", "pool": "ssd", "access": "userspace"},
+            "disks of the template rbd have no parameter access, provider",
+        ),
+    ],
+)
+def test_wrong_parameters_for_a_conversion_are_refused(params, message):
+    said = refusal(
+        config.convert_disks,
+        instance_storage.ComputeDisksInfo,
+        [a_disk()],
+        RBD,
+        "vg",
+        params,
+    )
+    assert said.startswith(message)
+
+
+def test_external_storage_is_converted_to_with_parameters_of_its_own():
+    (disk,) = converted(EXT, {"provider": "x", "shelf": "a b"}, a_disk())
+    assert (disk["provider"], disk["shelf"]) == ("x", "a b")
+
+
 # New disks in the configuration
 
 
