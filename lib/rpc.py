@@ -152,6 +152,13 @@ class CopyImage:
 
 
 @dataclasses.dataclass(frozen=True)
+class CloneImages:
+    """Images to clone at almost the same moment, and the names of the clones."""
+
+    images: tuple[tuple[Volume, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class LookInTrash:
     """The places whose trash a node is asked about."""
 
@@ -231,6 +238,7 @@ IMAGES = Call[ImagesFacts]("ceph_images", 120, ImagesFacts)
 CLUSTER_NAME = Call[Told]("ceph_cluster_name", 300, Told)
 #: As long as Ganeti gives the conversion of a disk.
 COPY = Call[None]("ceph_copy", 86400, type(None))
+CLONE = Call[None]("ceph_clone", 120, type(None))
 TRASH = Call[Trash]("ceph_trash", 60, Trash)
 RESTORE = Call[None]("ceph_restore", 60, type(None))
 PURGE = Call[Purged]("ceph_purge", 600, Purged)
@@ -251,6 +259,7 @@ CALLS = (
     IMAGES,
     CLUSTER_NAME,
     COPY,
+    CLONE,
     TRASH,
     RESTORE,
     PURGE,

@@ -870,6 +870,7 @@ class FakeSnapshot:
     namespace: int = rbd.RBD_SNAP_NAMESPACE_TYPE_USER
     #: (pool, namespace, image, whether in the trash)
     clones: list[tuple[str, str, str, bool]] = dataclasses.field(default_factory=list)
+    content: bytes = b""
 
 
 class FakeImage:
@@ -997,7 +998,33 @@ class FakeRbd:
             raise rbd.ImageHasSnapshots(f"error removing {name!r}", 39)
         if images[name].watchers:
             raise rbd.ImageBusy(f"error removing {name!r}", 16)
+        _forget_clone(ioctx, name)
         del images[name]
+
+    def clone(
+        self,
+        p_ioctx: FakePoolHandle,
+        p_name: str,
+        p_snapname: str,
+        c_ioctx: FakePoolHandle,
+        c_name: str,
+        features: int | None = None,
+        clone_format: int | None = None,
+    ) -> None:
+        images = _images(c_ioctx, "clone")
+        parent = _images(p_ioctx, "clone")[p_name]
+        (snapshot,) = [one for one in parent.snapshots if one.name == p_snapname]
+        assert clone_format == 2, "no test knows protected snapshots"
+        assert features is not None
+        assert features & rbd.RBD_FEATURE_LAYERING
+        if c_name in images:
+            raise rbd.ImageExists("error creating clone", 17)
+        child = FakeImage(content=snapshot.content)
+        child.features = features
+        child.metadata = dict(parent.metadata)
+        images[c_name] = child
+        pool, _, namespace = c_ioctx._name.partition("/")
+        snapshot.clones.append((pool, namespace, c_name, False))
 
     def trash_move(self, ioctx: FakePoolHandle, name: str, delay: int = 0) -> None:
         images = _images(ioctx, "trash_move")
@@ -1130,6 +1157,20 @@ class FakeOpenImage:
                 "namespace": one.namespace,
             }
 
+    def create_snap(self, name: str) -> None:
+        image = self._writable("create_snap")
+        if any(one.name == name for one in image.snapshots):
+            raise rbd.ImageExists("error creating snapshot", 17)
+        image.snapshots.append(FakeSnapshot(name, content=bytes(image.data)))
+
+    def remove_snap(self, name: str) -> None:
+        image = self._writable("remove_snap")
+        (snapshot,) = [one for one in image.snapshots if one.name == name]
+        if snapshot.clones:
+            snapshot.namespace = rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH
+        else:
+            image.snapshots.remove(snapshot)
+
     def list_children2(self) -> Iterator[dict[str, Any]]:
         for snapshot in self._image("list_children2").snapshots:
             for pool, namespace, name, trash in snapshot.clones:
@@ -1230,6 +1271,20 @@ def _images(ioctx: FakePoolHandle, function: str) -> dict[str, FakeImage]:
     if function in cluster.failures:
         raise cluster.failures[function]
     return cluster.images.get(ioctx._name, {})
+
+
+def _forget_clone(ioctx: FakePoolHandle, name: str) -> None:
+    """Have no snapshot know a clone, and those go that are there for it only."""
+    pool, _, namespace = ioctx._name.partition("/")
+    for images in ioctx._connection.cluster.images.values():
+        for image in images.values():
+            for snapshot in list(image.snapshots):
+                if (pool, namespace, name, False) not in snapshot.clones:
+                    continue
+                snapshot.clones.remove((pool, namespace, name, False))
+                trashed = snapshot.namespace == rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH
+                if trashed and not snapshot.clones:
+                    image.snapshots.remove(snapshot)
 
 
 def _trash(ioctx: FakePoolHandle) -> dict[str, FakeTrashed]:

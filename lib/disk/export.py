@@ -1,4 +1,7 @@
-"""Exports keep where a disk was, and arrive where Ganeti 3.1 refuses its own key."""
+"""Exports are made of snapshots, keep where a disk was, and arrive.
+
+They arrive also where Ganeti 3.1 refuses its own key.
+"""
 
 import configparser
 from collections.abc import Callable
@@ -6,7 +9,81 @@ from typing import Any
 
 from ganeti import constants
 
+from ganeti_ceph import rpc, wire
 from ganeti_ceph.disk import options
+from ganeti_ceph.rpc import CloneImages
+
+_GRACE = "trash-grace"
+
+
+def create_snapshots(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Export clones of an instance's rbd disks, so that the instance runs meanwhile.
+
+    Ganeti takes what it makes of other disks' snapshots for logical volumes, so all of
+    it is done here.  Disks of other templates beside them cannot be snapshotted.
+    """
+    helper = instance
+    unit, guest = helper._lu, helper._instance
+    disks = unit.cfg.GetInstanceDisks(guest.uuid)
+    if not disks or any(disk.dev_type != constants.DT_RBD for disk in disks):
+        return wrapped(*args, **kwargs)
+    node = guest.primary_node
+    helper._feedback_fn(
+        f"Creating snapshots of all disks on node {unit.cfg.GetNodeName(node)}"
+    )
+    defaults = unit.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
+    context = unit.proc.GetECId()
+    names = [
+        f"{unit.cfg.GenerateUniqueID(context)}.rbd.disk{index}"
+        for index in range(len(disks))
+    ]
+    sent = CloneImages(
+        tuple(
+            (options.image_of(disk, defaults), name)
+            for disk, name in zip(disks, names, strict=True)
+        )
+    )
+    reply = rpc.call(unit.rpc, rpc.CLONE, {node: wire.encode(sent)})[node]
+    if reply.error is not None:
+        unit.LogWarning("Could not snapshot the disks: %s", reply.error)
+        return False
+    helper._snapshots = [_clone(unit, *one) for one in zip(disks, names, strict=True)]
+    return True
+
+
+def _clone(unit: Any, disk: Any, name: str) -> Any:
+    """Return what Ganeti knows of a disk for the clone of its image."""
+    from ganeti import objects
+
+    made = objects.Disk(
+        dev_type=constants.DT_RBD,
+        size=disk.size,
+        logical_id=(disk.logical_id[0], name),
+        iv_name=disk.iv_name,
+        params=dict(disk.params),
+    )
+    made.uuid = unit.cfg.GenerateUniqueID(unit.proc.GetECId())
+    return made
+
+
+def remove_snapshot(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Remove an exported clone at once, whatever grace its disk has in the trash."""
+    helper = instance
+    (index,) = args
+    snapshot = helper._snapshots[index]
+    if snapshot is None or snapshot.dev_type != constants.DT_RBD:
+        return wrapped(*args, **kwargs)
+    # The export keeps the disk's own.
+    params = snapshot.params
+    snapshot.params = {**params, _GRACE: "0"}
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        snapshot.params = params
 
 
 def _name(index: int, option: str) -> str:

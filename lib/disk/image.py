@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -188,6 +188,55 @@ def copy(source: Volume, target: Volume, data_pool: str) -> None:
             data_pool=data_pool or None,
         )
         rbd.RBD().rename(there, unfinished.image, target.image)
+
+
+def clone(wanted: Sequence[tuple[Volume, str]]) -> None:
+    """Make images, by name, of what others hold now, also while those are written to.
+
+    All images are held fast before the first one is made, so all are of almost the
+    same moment.  They share the data of their origins.  If one cannot be made, none is.
+    """
+    with together(), contextlib.ExitStack() as snapshots:
+        for volume, name in wanted:
+            _snapshot(volume, name)
+            # Ceph keeps it, unseen, as long as there is a clone.
+            snapshots.callback(_forget_snapshot, volume, name)
+        with contextlib.ExitStack() as made:
+            for volume, name in wanted:
+                _make_clone(volume, name)
+                made.callback(remove, volume.place.volume(name))
+            made.pop_all()
+
+
+def _snapshot(volume: Volume, name: str) -> None:
+    with _image(volume, "make a snapshot of") as image:
+        if "layering" not in _features(image):
+            raise CephError(
+                f"the image {volume} cannot be cloned: it has not the feature layering",
+                errno.EINVAL,
+            )
+        image.create_snap(name)
+
+
+def _forget_snapshot(volume: Volume, name: str) -> None:
+    with _image(volume, "remove a snapshot of") as image:
+        image.remove_snap(name)
+
+
+def _make_clone(volume: Volume, name: str) -> None:
+    with _image(volume, "clone", read_only=True) as image:
+        bits = sum(_BITS[one] for one in _features(image) if one in USUAL_FEATURES)
+    with _pool(volume, "clone") as pool:
+        rbd.RBD().clone(
+            pool,
+            volume.image,
+            name,
+            pool,
+            name,
+            features=bits,
+            # The first format's snapshots would have to be protected and removed by us.
+            clone_format=2,
+        )
 
 
 def _remove_unfinished(volume: Volume) -> None:
@@ -468,7 +517,12 @@ def _used(image: Any) -> int | None:
 
 
 def _snapshots(image: Any) -> tuple[str, ...]:
-    return tuple(snapshot["name"] for snapshot in image.list_snaps())
+    # Those in the trash are there for clones, and have no name that could be used.
+    return tuple(
+        snapshot["name"]
+        for snapshot in image.list_snaps()
+        if snapshot["namespace"] != rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH
+    )
 
 
 def _watchers(image: Any) -> tuple[str, ...]:

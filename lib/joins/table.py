@@ -334,6 +334,22 @@ JOINS: tuple[Join, ...] = (
         "gnt-instance activate-disks maps the images of a stopped instance",
     ),
     Join(
+        "ganeti.masterd.instance",
+        "ExportInstanceHelper.CreateSnapshots",
+        Kind.WRAP,
+        ("self",),
+        "ganeti_ceph.disk.export:create_snapshots",
+        "an instance runs while its rbd disks are exported",
+    ),
+    Join(
+        "ganeti.masterd.instance",
+        "ExportInstanceHelper._RemoveSnapshot",
+        Kind.WRAP,
+        ("self, disk_index",),
+        "ganeti_ceph.disk.export:remove_snapshot",
+        "snapshots of rbd disks do not stay in the trash",
+    ),
+    Join(
         "ganeti.backend",
         "FinalizeExport",
         Kind.WRAP,

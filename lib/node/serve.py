@@ -26,6 +26,7 @@ from ganeti_ceph.node import (
 from ganeti_ceph.rpc import (
     AskLeave,
     Call,
+    CloneImages,
     CopyImage,
     DisksFacts,
     Grant,
@@ -132,6 +133,10 @@ def _copy(sent: Any) -> None:
     image.copy(asked.source, asked.target, asked.data_pool)
 
 
+def _clone(sent: Any) -> None:
+    image.clone(wire.decode(CloneImages, sent, "what to clone").images)
+
+
 def _trash(sent: Any) -> Trash:
     return images.in_trash(wire.decode(LookInTrash, sent, "the trash to look into"))
 
@@ -196,6 +201,7 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.IMAGES: _images,
     rpc.CLUSTER_NAME: _cluster_name,
     rpc.COPY: _copy,
+    rpc.CLONE: _clone,
     rpc.TRASH: _trash,
     rpc.RESTORE: _restore,
     rpc.PURGE: _purge,

@@ -235,6 +235,64 @@ def test_scripts_get_a_block_device_as_long_as_they_run(place: TestLab) -> None:
     renamed.gnt("remove -f --shutdown-timeout=0")
 
 
+@pytest.mark.parametrize("access", ["userspace", "kernelspace"])
+def test_an_instance_runs_while_it_is_exported(place: TestLab, access: str) -> None:
+    guest = Guest(place, "guest7.lab.example")
+    mapped = "access=kernelspace,mapper=fuse" if access == "kernelspace" else ""
+    guest.gnt(
+        "add -t rbd -o lab-guest -B memory=128M -n node1"
+        f" --disk 0:size=1G,trash-grace=3600,{mapped or 'access=userspace'}"
+        " --disk 1:size=1G,pool=My-Fast"
+    )
+    first, second = guest.images()
+    beat = guest.written(boot=1).beat
+    export = f"gnt-backup export --noshutdown -n node2 {guest.name}"
+    said = place.run("node1", export, timeout=300).stdout
+    assert "Creating snapshots of all disks" in said
+    after = guest.written(boot=1, beat=beat + 1)
+    assert after.verdict == "FIRST"
+    assert list(images(place)) == [first]
+    assert list(images(place, "My-Fast")) == [second]
+    assert table(place) == []
+    assert place.run("node1", f"rbd snap ls --all rbd/{first}").stdout == ""
+
+    # One that is stopped for it runs again before its disks are copied.
+    export = f"gnt-backup export --shutdown-timeout=0 -n node2 {guest.name}"
+    said = place.run("node1", export, timeout=300).stdout
+    assert said.index("Starting instance") < said.index("Exporting snapshot/0")
+    whole = guest.written(boot=2)
+    assert whole.blocks > 0
+    guest.gnt("remove -f --shutdown-timeout=0")
+    place.run("node1", "gnt-storage trash purge -f")
+    place.run(
+        "node1",
+        f"gnt-backup import -t rbd -n node3 --src-node=node2"
+        f" --src-dir={EXPORTS}/{guest.name} {guest.name}",
+        timeout=300,
+    )
+    guest.gnt("startup")
+    # It has lived through the first boot only, when it was copied.
+    again = guest.written(boot=2)
+    assert again.verdict == "OK"
+    assert again.whole == again.blocks
+    guest.gnt("remove -f --shutdown-timeout=0")
+    assert len(table(place)) == 1
+    place.run("node1", "gnt-storage trash purge -f")
+
+
+def test_disks_that_cannot_be_cloned_are_not_exported_live(place: TestLab) -> None:
+    guest = Guest(place, "guest7.lab.example")
+    add = "add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G"
+    guest.gnt(f"{add} --disk 1:size=1G,features=exclusive-lock")
+    export = f"gnt-backup export --noshutdown -n node2 {guest.name}"
+    result = place.run("node1", export, check=False, timeout=300)
+    assert "cannot be cloned: it has not the feature layering" in result.stdout
+    assert "live export; aborting" in result.stderr
+    assert sorted(images(place)) == sorted(guest.images())
+    assert place.run("node1", f"rbd snap ls --all {guest.images()[0]}").stdout == ""
+    guest.gnt("remove -f --shutdown-timeout=0")
+
+
 def test_a_removed_disk_comes_back_from_the_trash(place: TestLab) -> None:
     guest = Guest(place, "guest4.lab.example")
     guest.gnt(f"{EMPTY} --disk 0:size=1G,trash-grace=3600")

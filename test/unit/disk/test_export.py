@@ -1,10 +1,12 @@
-"""Exports: an rbd disk's parameters are kept, and come back with an import."""
+"""Exports: of clones; an rbd disk's parameters are kept and come with an import."""
 
+import itertools
 import types
 
 import pytest
 from ganeti import constants, impexpd, objects, pathutils
 
+from ganeti_ceph import rpc, wire
 from ganeti_ceph.disk import export
 
 INI = """[export]
@@ -43,6 +45,119 @@ def finalize(disks):
     guest = types.SimpleNamespace(name="web")
     assert export.finalize(stock, None, (guest, disks), {}) == "as Ganeti says"
     assert called == [("web", disks)]
+
+
+# Snapshots
+
+
+class Rpc:
+    """Answers calls of ours, and notes what was asked."""
+
+    def __init__(self, error=""):
+        self.error = error
+        self.asked = []
+
+    def _Call(self, definition, nodes, arguments):
+        name, encode = definition[0], definition[5]
+        (sent,) = arguments
+        for uuid in nodes:
+            self.asked.append((name, uuid, encode(uuid, [sent])[1]))
+        reply = types.SimpleNamespace(fail_msg=self.error, payload=None)
+        return dict.fromkeys(nodes, reply)
+
+
+class Helper:
+    """Ganeti's helper that exports an instance; its node is called n1."""
+
+    def __init__(self, *disks, error=""):
+        ids = itertools.count(1)
+        self.said = []
+        self.rpc = Rpc(error)
+        cfg = types.SimpleNamespace(
+            GetInstanceDisks=lambda uuid: list(disks),
+            GetNodeName=lambda uuid: "node1",
+            GetInstanceDiskParams=lambda guest: {RBD: {"pool": "vms"}},
+            GenerateUniqueID=lambda context: f"id{next(ids)}",
+        )
+        self._lu = types.SimpleNamespace(
+            cfg=cfg,
+            rpc=self.rpc,
+            proc=types.SimpleNamespace(GetECId=lambda: "job"),
+            LogWarning=lambda text, *args: self.said.append(text % args),
+        )
+        self._instance = types.SimpleNamespace(uuid="web", primary_node="n1")
+        self._feedback_fn = self.said.append
+        self._snapshots = [None] * len(disks)
+
+    def create(self):
+        return export.create_snapshots(lambda: "as Ganeti does", self, (), {})
+
+    def remove(self, index):
+        seen = []
+
+        def stock(index):
+            seen.append(dict(self._snapshots[index].params))
+            return "removed"
+
+        assert export.remove_snapshot(stock, self, (index,), {}) == "removed"
+        return seen[0]
+
+
+def disk_of(template=RBD, **params):
+    return objects.Disk(
+        dev_type=template,
+        size=8,
+        logical_id=("rbd", "web.rbd.disk0"),
+        iv_name="disk/0",
+        params=params,
+    )
+
+
+def test_clones_of_all_disks_are_asked_for_at_once():
+    helper = Helper(disk_of(), disk_of(pool="hdd", namespace="blue"))
+    assert helper.create() is True
+    ((name, node, sent),) = helper.rpc.asked
+    assert (name, node) == ("ceph_clone", "n1")
+    asked = wire.decode(rpc.CloneImages, sent, "what to clone").images
+    assert [(str(volume), clone) for volume, clone in asked] == [
+        ("vms/web.rbd.disk0", "id1.rbd.disk0"),
+        ("hdd/blue/web.rbd.disk0", "id2.rbd.disk1"),
+    ]
+    first, second = helper._snapshots
+    assert (first.dev_type, first.size, first.iv_name) == (RBD, 8, "disk/0")
+    assert first.logical_id == ("rbd", "id1.rbd.disk0")
+    assert second.logical_id == ("rbd", "id2.rbd.disk1")
+    assert second.params == {"pool": "hdd", "namespace": "blue"}
+    assert len({first.uuid, second.uuid}) == 2
+
+
+def test_without_clones_the_reason_is_said_and_ganeti_decides():
+    helper = Helper(disk_of(), error="the image has not the feature layering")
+    assert helper.create() is False
+    assert helper._snapshots == [None]
+    assert helper.said[-1] == (
+        "Could not snapshot the disks: the image has not the feature layering"
+    )
+
+
+@pytest.mark.parametrize("disks", [(), (disk_of(PLAIN),), (disk_of(), disk_of(PLAIN))])
+def test_other_disks_are_ganetis(disks):
+    helper = Helper(*disks)
+    assert helper.create() == "as Ganeti does"
+    assert helper.rpc.asked == []
+
+
+def test_a_clone_goes_at_once_and_the_export_keeps_the_disks_grace():
+    helper = Helper(disk_of(**{"trash-grace": "3600", "pool": "hdd"}))
+    helper.create()
+    assert helper.remove(0) == {"trash-grace": "0", "pool": "hdd"}
+    assert helper._snapshots[0].params == {"trash-grace": "3600", "pool": "hdd"}
+
+
+def test_ganetis_own_snapshots_are_removed_as_ever():
+    helper = Helper(disk_of())
+    helper._snapshots = [disk_of(PLAIN, **{"trash-grace": "9"})]
+    assert helper.remove(0) == {"trash-grace": "9"}
 
 
 def read(ini):

@@ -440,6 +440,65 @@ def test_an_image_with_a_clone_of_a_removed_snapshot_is_not_taken_for_gone(web, 
     assert "web" in images
 
 
+@pytest.fixture
+def two(storage, web):
+    """Two images in two pools, in use."""
+    storage.images["hdd"] = {"data": FakeImage(content=b"y" * 4)}
+    data = storage.images["hdd"]["data"]
+    web.watchers, data.watchers = ["192.0.2.2:0/1"], ["192.0.2.2:0/1"]
+    web.metadata = {"ganeti.instance": "web1"}
+    return (WEB, "first"), (Volume("hdd", "data"), "second")
+
+
+def test_clones_hold_what_images_in_use_held(storage, web, images, two):
+    image.clone(two)
+    web.data[:] = b"z" * 12
+    first, second = images["first"], storage.images["hdd"]["second"]
+    assert (bytes(first.data), bytes(second.data)) == (b"x" * 12, b"y" * 4)
+    # So that a clone that is left over tells whose it is.
+    assert first.metadata == {"ganeti.instance": "web1"}
+    assert image.look(WEB).snapshots == ()
+    web.watchers = []
+    assert "has the clones vms/first;" in str(failure(image.remove, WEB))
+
+
+def test_with_its_clone_an_image_loses_its_snapshot(web, images, two):
+    image.clone(two)
+    image.remove(Volume("vms", "first"))
+    assert web.snapshots == []
+    assert list(images) == ["web"]
+
+
+@pytest.mark.parametrize("function", ["create_snap", "clone"])
+def test_if_one_clone_fails_none_is_left(storage, web, images, two, function):
+    data = storage.images["hdd"]["data"]
+    if function == "create_snap":
+        data.snapshots = [FakeSnapshot("second")]
+    else:
+        storage.images["hdd"]["second"] = FakeImage(content=b"another's")
+    failure(image.clone, two)
+    assert list(images) == ["web"]
+    assert web.snapshots == []
+    kept = storage.images["hdd"].get("second")
+    assert kept is None or bytes(kept.data) == b"another's"
+    assert [one.name for one in data.snapshots] == (
+        ["second"] if function == "create_snap" else []
+    )
+
+
+def test_what_cannot_be_cloned_is_said_before_anything_is_made(web, images, two):
+    web.features &= ~rbd.RBD_FEATURE_LAYERING
+    assert "vms/web cannot be cloned" in str(failure(image.clone, two))
+    assert web.snapshots == []
+    assert list(images) == ["web"]
+
+
+def test_a_clone_has_no_journal_of_its_own(web, images, two):
+    web.features |= rbd.RBD_FEATURE_JOURNALING
+    image.clone(two)
+    assert image.features(Volume("vms", "first")) == USUAL_FEATURES
+
+
 def test_who_has_it_open_is_said_before_what_hangs_on_it(web):
     web.watchers = ["192.0.2.2:0/1"]
     web.snapshots = [FakeSnapshot("monday", clones=[("vms", "", "b", False)])]
