@@ -226,6 +226,8 @@ class TrashedImage:
     size: int | None
     #: ``INSTANCE:DISK``, or "" where the image does not tell.
     owner: str
+    #: The Ganeti cluster that it was of; "" where it does not tell.
+    cluster: str
     removed: int
     #: When its time of grace is over.
     until: int

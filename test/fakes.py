@@ -1484,6 +1484,8 @@ class FakeConfig:
     """Ganeti's configuration: gives copies away, and keeps what was updated."""
 
     def __init__(self) -> None:
+        #: What jobs have reserved until their end.
+        self.reserved: set[str] = set()
         #: What was updated, by name and in order.
         self.updates: list[str] = []
         self._given = 0
@@ -1609,6 +1611,11 @@ class FakeConfig:
     def GenerateUniqueID(self, ec_id: str) -> str:
         self._given += 1
         return f"id{self._given}"
+
+    def ReserveLV(self, lv_name: str, ec_id: str) -> None:
+        if lv_name in self.reserved:
+            raise ganeti_errors.ReservationError("LV already in use")
+        self.reserved.add(lv_name)
 
     def LookupNodeGroup(self, target: str) -> str:
         for group in self.GetAllNodeGroupsInfo().values():

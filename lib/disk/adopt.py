@@ -124,23 +124,49 @@ def _volume(disk: Mapping[str, Any], defaults: Mapping[str, Any]) -> Volume:
 
 
 def _check_owners(unit: Any, volumes: list[Volume]) -> None:
-    """Refuse images that are a disk's already, or named twice."""
+    """Refuse images that are a disk's already, or named twice, also by another job.
+
+    A disk that was detached is still an image's, and may be attached again.
+    """
+    guests = {
+        uuid: guest
+        for guest in unit.cfg.GetAllInstancesInfo().values()
+        for uuid in guest.disks
+    }
+    cluster = unit.cfg.GetClusterInfo().diskparams.get(constants.DT_RBD, {})
     taken = {}
-    for guest in unit.cfg.GetAllInstancesInfo().values():
-        defaults = unit.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
-        for disk in unit.cfg.GetInstanceDisks(guest.uuid):
-            if disk.dev_type == constants.DT_RBD:
-                try:
-                    volume = options.image_of(disk, defaults)
-                except UsageError:
-                    # It has no image that could be opened; verify complains.
-                    continue
-                taken[(volume.conf, str(volume))] = f"{disk.iv_name} of {guest.name}"
+    for uuid, disk in unit.cfg.GetAllDisksInfo().items():
+        if disk.dev_type != constants.DT_RBD:
+            continue
+        guest = guests.get(uuid)
+        defaults = (
+            unit.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
+            if guest is not None
+            else cluster
+        )
+        try:
+            volume = options.image_of(disk, defaults)
+        except UsageError:
+            # It has no image that could be opened; verify complains.
+            continue
+        taken[(volume.conf, str(volume))] = (
+            f"{disk.iv_name} of {guest.name}"
+            if guest is not None
+            else f"the disk {uuid}, which is detached and may be attached again"
+        )
     for index, volume in enumerate(volumes):
         key = (volume.conf, str(volume))
         if key in taken:
             raise _refusal(f"the image {volume} cannot be adopted: it is {taken[key]}")
         taken[key] = f"named for disk {index}, too"
+    for volume in volumes:
+        try:
+            # Ganeti keeps names of volumes for a job until it ends.
+            unit.cfg.ReserveLV(f"{volume.conf}:{volume}", unit.proc.GetECId())
+        except errors.ReservationError:
+            raise _refusal(
+                f"the image {volume} cannot be adopted: another job is about to"
+            ) from None
 
 
 def _refusal(message: str) -> Exception:

@@ -67,6 +67,25 @@ def dump(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> 
     return None
 
 
+def convert(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Fail where the reader of the former disk fails.
+
+    Ganeti's pipe tells only of the writer, which takes the end for the end of the disk;
+    then the former disk is removed.
+    """
+    source, target = args
+    if not is_rbd(source) and not is_rbd(target):
+        return wrapped(*args, **kwargs)
+    what = f"cannot convert {source.iv_name} from {source.dev_type} to"
+    with _failing_the_call(f"{what} {target.dev_type}"):
+        commands = [_any(source).Export(), _any(target).Import()]
+        pipe = " | ".join(map(utils.ShellQuoteArgs, commands))
+        result = utils.RunCmd(["bash", "-o", "pipefail", "-c", pipe])
+        if result.failed:
+            raise Error(f"{result.fail_reason}: {result.output.strip()}")
+    return None
+
+
 def refuse_no_path(
     wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
 ) -> Any:
@@ -84,6 +103,14 @@ def _find(disk: Any) -> ImageDevice:
     device = bdev.FindDevice(disk, [])
     if not isinstance(device, ImageDevice):
         raise Error("its image is missing")
+    return device
+
+
+def _any(disk: Any) -> Any:
+    """Return the device of a disk of any template."""
+    device = backend._RecursiveFindBD(disk)
+    if device is None:
+        raise Error(f"there is no device of the {disk.dev_type} disk {disk.uuid}")
     return device
 
 

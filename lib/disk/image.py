@@ -42,7 +42,7 @@ _AT_A_TIME = 16
 Seen = TypeVar("Seen")
 
 #: What the name of a copy ends with as long as it is not whole.
-_UNFINISHED = ".copying"
+UNFINISHED = ".ganeti-copy"
 
 #: Seconds after which Ceph takes a client that is gone for dead.
 _FORGOTTEN = 30
@@ -167,7 +167,7 @@ def copy(source: Volume, target: Volume, data_pool: str) -> None:
     The copy has another name until it is whole, and takes the place of one that was
     cut short.  An image with the target's name is never touched.
     """
-    unfinished = target.place.volume(f"{target.image}{_UNFINISHED}")
+    unfinished = target.place.volume(f"{target.image}{UNFINISHED}")
     _remove_unfinished(unfinished)
     with (
         together(),
@@ -181,13 +181,35 @@ def copy(source: Volume, target: Volume, data_pool: str) -> None:
             raise _exists(target)
         if data_pool:
             _check_pool(target, data_pool)
-        image.deep_copy(
-            there,
-            unfinished.image,
-            features=image.features() & ~rbd.RBD_FEATURE_DATA_POOL,
-            data_pool=data_pool or None,
-        )
+        try:
+            image.deep_copy(
+                there,
+                unfinished.image,
+                features=image.features() & ~rbd.RBD_FEATURE_DATA_POOL,
+                data_pool=data_pool or None,
+            )
+        except rbd.Error:
+            # What is left may be what filled the pool.
+            with contextlib.suppress(CephError):
+                _remove_unfinished(unfinished)
+            raise
         rbd.RBD().rename(there, unfinished.image, target.image)
+
+
+def _remove_unfinished(volume: Volume) -> None:
+    """Remove a copy that was cut short, with the snapshots that it has by then."""
+    with _pool(volume, "remove") as pool:
+        try:
+            with rbd.Image(pool, volume.image, read_only=True) as image:
+                if watchers := _watchers(image):
+                    # Of a job that is no more, but its copy goes on.
+                    raise _in_use(volume, watchers)
+            with rbd.Image(pool, volume.image) as image:
+                for snapshot in list(image.list_snaps()):
+                    image.remove_snap(snapshot["name"])
+            rbd.RBD().remove(pool, volume.image)
+        except rbd.ImageNotFound:
+            return
 
 
 def clone(wanted: Sequence[tuple[Volume, str]]) -> None:

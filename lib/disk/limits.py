@@ -11,9 +11,9 @@ from typing import Any
 from ganeti import constants, errors
 
 from ganeti_ceph import rpc, wire
-from ganeti_ceph.disk import device, monitor, options
+from ganeti_ceph.disk import device, mappers, monitor, options
 from ganeti_ceph.disk.options import DiskOptions
-from ganeti_ceph.errors import ExecError
+from ganeti_ceph.errors import Error, ExecError
 from ganeti_ceph.rpc import LimitDisk
 
 #: The most that QEMU takes.
@@ -53,7 +53,8 @@ def apply(qemu: monitor.Monitor, name: str, limits: Limits) -> None:
 def start(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
     """Start QEMU, and set its disks' limits before the guest runs.
 
-    The guest boots, or comes from another node, in which case it waits anyway.
+    The guest boots, or comes from another node, in which case it waits anyway.  It does
+    not start while one of the images that QEMU opens is mapped here, too, and in use.
     """
     from ganeti.hypervisor import hv_kvm
 
@@ -63,6 +64,10 @@ def start(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) ->
     guest, runtime, _ = args
     watch.make_room(guest)
     command, disks = runtime[0], runtime[3]
+    # Ganeti deactivates no disk before a reboot or after an export.
+    for disk, _, opened_by_qemu in disks:
+        if opened_by_qemu and device.is_rbd(disk):
+            _unmap(guest, disk)
     limited = {
         disk.hvinfo["id"]: of(disk)
         for disk, _, _ in disks
@@ -86,6 +91,15 @@ def start(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) ->
         hypervisor.StopInstance(guest, force=True)
         raise
     return result
+
+
+def _unmap(guest: Any, disk: Any) -> None:
+    try:
+        mappers.unmap(device.volume_of(disk))
+    except Error as err:
+        raise errors.HypervisorError(
+            f"{guest.name} cannot start while {disk.iv_name} has a block device: {err}"
+        ) from err
 
 
 def name_drives(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import rbd
 
 from ganeti_ceph.disk import image
-from ganeti_ceph.disk.describe import DISK, INSTANCE
+from ganeti_ceph.disk.describe import CLUSTER, DISK, INSTANCE
 from ganeti_ceph.disk.uri import Place
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.facts import TrashedImage
@@ -42,6 +42,7 @@ def content(place: Place) -> tuple[TrashedImage, ...]:
                     f"{owner[INSTANCE]}:{owner.get(DISK, '?')}"
                     if INSTANCE in owner
                     else "",
+                    owner.get(CLUSTER, ""),
                     _seconds(entry["deletion_time"]),
                     _seconds(entry["deferment_end_time"]),
                 )

@@ -1,5 +1,6 @@
 """The images of removed disks in Ceph's trash: listed, brought back, deleted."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -48,13 +49,18 @@ class LUTrash(StorageUnit):
         trash = self._look(LookInTrash(tuple(sorted(places))))
         self.warnings = trash.errors
         self.images = choose(trash.images, wanted)
+        self.foreign = 0
+        if self.action == "purge" and not wanted:
+            ours = tuple(filter(self._is_ours, self.images))
+            self.foreign = len(self.images) - len(ours)
+            self.images = ours
 
     def execute(self, feedback: Callable[[str], None]) -> str:
         """Do it; a list is given as JSON."""
         for warning in self.warnings:
             feedback(f"* not looked into: {warning}")
         if self.action == "list":
-            return json.dumps([wire.encode(one) for one in self.images])
+            return json.dumps([wire.encode(self._shown(one)) for one in self.images])
         if self.action == "restore":
             return self._restore(self.images[0])
         return self._purge(feedback)
@@ -84,7 +90,22 @@ class LUTrash(StorageUnit):
             if left
             else ""
         )
-        return f"{gone} images are deleted{kept}"
+        foreign = (
+            f"; {self.foreign} of no disk of this cluster are left alone (named by id,"
+            " they are deleted, too)"
+            if self.foreign
+            else ""
+        )
+        return f"{gone} images are deleted{kept}{foreign}"
+
+    def _is_ours(self, one: TrashedImage) -> bool:
+        """Tell whether it was this cluster's disk; half deleted, it does not tell."""
+        return one.size is None or one.cluster == self.cfg.GetClusterName()
+
+    def _shown(self, one: TrashedImage) -> TrashedImage:
+        if one.cluster in ("", self.cfg.GetClusterName()):
+            return one
+        return dataclasses.replace(one, owner=f"{one.owner} of {one.cluster}")
 
     def _places(self) -> set[Place]:
         """Return where disks are, and where new ones would be."""

@@ -13,8 +13,11 @@ from ganeti_ceph.run import Runner
 #: status before, and all of a verification shall end within a minute.
 _TIMEOUT = 10
 
-#: The names that Ganeti gives images.
-_OF_GANETI = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.rbd\.disk\d+")
+#: The names that Ganeti gives images, and we give copies of them that are not whole.
+_OF_GANETI = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.rbd\.disk\d+"
+    rf"({re.escape(image.UNFINISHED)})?"
+)
 
 
 def look(asked: LookAtImages, run: Runner) -> ImagesFacts:

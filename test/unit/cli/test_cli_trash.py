@@ -14,10 +14,10 @@ from ganeti_ceph.jobs import command
 from ganeti_ceph.jobs.trash import ACTIONS
 
 WEB = TrashedImage(
-    Place("vms"), "0a", "web.disk0", 3 * 2**30, "web:0", 1700000000, 1700000060
+    Place("vms"), "0a", "web.disk0", 3 * 2**30, "web:0", "one", 1700000000, 1700000060
 )
 HALF = TrashedImage(
-    Place("vms", "blue"), "0b", "half", None, "", 1700000000, 1700000060
+    Place("vms", "blue"), "0b", "half", None, "", "", 1700000000, 1700000060
 )
 HEADINGS = ["Pool", "ID", "Image", "Size", "Instance:Disk", "Removed", "KeptUntil"]
 

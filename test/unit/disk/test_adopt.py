@@ -139,6 +139,7 @@ class Unit:
             disks=[{"adopt": "old0"}, {"adopt": "old1", "pool": "ssd"}],
         )
         self.instance = None
+        self.proc = types.SimpleNamespace(GetECId=lambda: "job")
         self.happened = []
         self.warnings = []
 
@@ -285,6 +286,24 @@ def test_an_image_named_twice_is_refused(unit):
     assert unit.refusal() == (
         "the image rbd/old0 cannot be adopted: it is named for disk 0, too"
     )
+
+
+@pytest.mark.parametrize("own", [{"pool": "ssd"}, {}], ids=["own pool", "default"])
+def test_the_image_of_a_detached_disk_is_not_adopted(unit, own):
+    unit.add("db", ("rbd", "old1" if own else "old0", own))
+    unit.cfg._stored["uuid-of-db"].disks = []
+    assert unit.refusal().endswith(
+        "cannot be adopted: it is the disk disk0-of-db, which is detached and may be"
+        " attached again"
+    )
+
+
+def test_two_jobs_do_not_adopt_the_same_image(unit):
+    unit.cfg.ReserveLV("/etc/ceph/ceph.conf:ssd/old1", "another job")
+    assert unit.refusal() == (
+        "the image ssd/old1 cannot be adopted: another job is about to"
+    )
+    assert unit.rpc.sent == []
 
 
 def test_our_user_may_open_the_images_before_they_are_looked_at(unit):

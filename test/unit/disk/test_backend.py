@@ -2,6 +2,7 @@
 
 import email.message
 import io
+import types
 import urllib.error
 
 import pytest
@@ -277,3 +278,59 @@ def test_no_file_called_none_is_written(target):
 
 def test_a_disk_with_a_path_is_written_by_ganeti():
     assert call(backend.refuse_no_path, "/dev/zero", "/dev/sdb", 0, 1, False)
+
+
+# A conversion
+
+
+@pytest.fixture
+def convert(monkeypatch, disk_of):
+    """Convert a disk of a template to one of another, with these commands."""
+
+    def convert(source, target, reader, writer):
+        devices = {
+            source: types.SimpleNamespace(Export=lambda: ["sh", "-c", reader]),
+            target: types.SimpleNamespace(Import=lambda: ["sh", "-c", writer]),
+        }
+        monkeypatch.setattr(
+            stock, "_RecursiveFindBD", lambda disk: devices.get(disk.dev_type)
+        )
+        disks = [disk_of(None, template) for template in (source, target)]
+        return backend.convert(lambda *_: "as Ganeti does", None, disks, {})
+
+    return convert
+
+
+RBD, PLAIN = constants.DT_RBD, constants.DT_PLAIN
+
+
+@pytest.mark.parametrize("way", [(RBD, PLAIN), (PLAIN, RBD)])
+def test_a_disk_is_copied_through_a_pipe(convert, tmp_path, way):
+    assert convert(*way, "echo all of it", f"cat > {tmp_path}/new") is None
+    assert (tmp_path / "new").read_text() == "all of it\n"
+
+
+@pytest.mark.parametrize("way", [(RBD, PLAIN), (PLAIN, RBD)])
+def test_a_copy_that_is_cut_short_is_a_failure(convert, way):
+    with pytest.raises(stock.RPCFail) as caught:
+        convert(*way, "echo half; echo no answer >&2; exit 1", "cat > /dev/null")
+    source, target = way
+    assert str(caught.value) == (
+        f"cannot convert disk/0 from {source} to {target}: exited with exit code 1:"
+        " no answer"
+    )
+
+
+def test_one_that_cannot_be_written_is_a_failure(convert):
+    with pytest.raises(stock.RPCFail, match="exit code 3: full"):
+        convert(RBD, PLAIN, "echo x", "cat > /dev/null; echo full >&2; exit 3")
+
+
+def test_a_disk_without_a_device_is_named(monkeypatch, disk_of):
+    monkeypatch.setattr(stock, "_RecursiveFindBD", lambda disk: None)
+    with pytest.raises(stock.RPCFail, match="no device of the rbd disk"):
+        backend.convert(None, None, [disk_of(), disk_of(None, PLAIN)], {})
+
+
+def test_other_conversions_are_ganetis(convert):
+    assert convert(PLAIN, constants.DT_FILE, "", "") == "as Ganeti does"

@@ -2,12 +2,13 @@
 
 import types
 
+import fakes
 import pytest
 from ganeti import constants, errors, hypervisor, objects
 from monitors import New, Old, Qemu
 
 from ganeti_ceph import rpc
-from ganeti_ceph.disk import limits
+from ganeti_ceph.disk import device, limits, mappers
 from ganeti_ceph.disk.limits import Limits
 from ganeti_ceph.disk.monitor import Monitor
 from ganeti_ceph.errors import ExecError
@@ -82,6 +83,7 @@ class Kvm:
     def __init__(self, connection, disks):
         self.qmp = connection
         self.disks = disks
+        self.uri = "rbd:vms/web"
         self.alive = True
         self.saved = []
         self.stopped = []
@@ -90,7 +92,7 @@ class Kvm:
         return ("/run/pid", 4711, self.alive)
 
     def _LoadKVMRuntime(self, guest):
-        return [["qemu"], [], {}, [(disk, "link", "uri") for disk in self.disks]]
+        return [["qemu"], [], {}, [(disk, "link", self.uri) for disk in self.disks]]
 
     def _SaveKVMRuntime(self, guest, runtime):
         self.saved.append(
@@ -111,6 +113,14 @@ def plugged(disk, name):
 def two(disk_of):
     """A disk with limits and one without."""
     return [plugged(disk_of(iops="500"), "disk-0"), plugged(disk_of(), "disk-1")]
+
+
+@pytest.fixture(autouse=True, name="mapped")
+def _mapped(monkeypatch):
+    """What is mapped on the node."""
+    fake = fakes.FakeMappers()
+    fake.replace(mappers, monkeypatch.setattr)
+    return fake
 
 
 GUEST = types.SimpleNamespace(name="web")
@@ -165,6 +175,34 @@ def test_a_guest_is_not_left_behind_without_its_limits(connection, qemu, two):
     with pytest.raises(errors.HypervisorError, match="no disk disk-0"):
         start(kvm)
     assert kvm.stopped == [("web", True)]
+
+
+def test_an_image_that_qemu_opens_is_not_mapped_any_more(connection, qemu, two, mapped):
+    volume = device.volume_of(two[0])
+    mapped.devices[volume] = "/dev/null"
+    start(Kvm(connection, two))
+    assert mapped.devices == {}
+
+
+def test_a_guest_does_not_start_beside_a_block_device_in_use(
+    connection, qemu, two, mapped
+):
+    mapped.failing = "/dev/null is mounted on /mnt"
+    with pytest.raises(errors.HypervisorError) as caught:
+        start(Kvm(connection, two))
+    assert str(caught.value) == (
+        "web cannot start while disk/0 has a block device: /dev/null is mounted on /mnt"
+    )
+
+
+def test_one_that_qemu_gets_as_a_block_device_stays_mapped(
+    connection, qemu, two, mapped
+):
+    mapped.devices[device.volume_of(two[0])] = "/dev/null"
+    kvm = Kvm(connection, two)
+    kvm.uri = None
+    start(kvm)
+    assert list(mapped.devices.values()) == ["/dev/null"]
 
 
 def options_of(disks, options):

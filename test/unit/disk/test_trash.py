@@ -56,6 +56,7 @@ def test_an_image_in_the_trash_tells_all_of_itself(storage, put):
             "old",
             9,
             "web.example:1",
+            "one",
             storage.now,
             storage.now + 60,
         ),

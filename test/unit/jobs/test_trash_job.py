@@ -19,9 +19,9 @@ NODES = make_nodes(5)
 RBD, SSD = Place("rbd", user="ganeti"), Place("ssd", user="ganeti")
 
 
-def trashed(image_id, place=RBD, name=None, removed=1, until=2):
+def trashed(image_id, place=RBD, name=None, size=2**20, cluster="ours"):
     return TrashedImage(
-        place, image_id, name or f"name-of-{image_id}", 2**20, "web:0", removed, until
+        place, image_id, name or f"name-of-{image_id}", size, "web:0", cluster, 1, 2
     )
 
 
@@ -128,6 +128,7 @@ class Cluster:
         cluster = self.config.find("cluster")
         cluster.enabled_disk_templates = [constants.DT_PLAIN, constants.DT_RBD]
         cluster.diskparams[constants.DT_RBD] = {"pool": "rbd", "user-id": "ganeti"}
+        cluster.cluster_name = "ours"
         for node in NODES:
             self.config.find(node.name).vm_capable = True
 
@@ -277,6 +278,12 @@ def test_the_list_may_be_of_some_images(cluster):
     assert [wire.decode(TrashedImage, one) for one in found] == [B, C]
 
 
+def test_the_list_tells_whose_another_clusters_image_is(cluster):
+    cluster.rpc.images = [A, trashed("0e", cluster="far"), trashed("0f", cluster="")]
+    found = [wire.decode(TrashedImage, one) for one in json.loads(cluster.run("list"))]
+    assert [one.owner for one in found] == ["web:0", "web:0 of far", "web:0"]
+
+
 def test_an_empty_trash_is_an_empty_list(cluster):
     cluster.rpc.images = []
     assert cluster.run("list") == "[]"
@@ -346,6 +353,29 @@ def test_all_images_are_deleted_place_by_place(cluster):
         "* deleted rbd/name-of-0b (0b)",
         "* deleted ssd/name-of-0a (0a)",
     ]
+
+
+def test_what_was_no_disk_of_this_cluster_is_left_alone(cluster):
+    half = trashed("0c", size=None, cluster="")
+    cluster.rpc.images = [
+        A,
+        trashed("0e", cluster="far"),
+        trashed("0f", cluster=""),
+        half,
+    ]
+    line = cluster.run("purge", force="yes")
+    assert line.startswith(
+        "2 images are deleted; 2 of no disk of this cluster are left"
+    )
+    # Of one that is half deleted there is nothing to keep.
+    assert cluster.rpc.purged == [Purge(RBD, ("0a", "0c"), True)]
+
+
+@pytest.mark.parametrize("whose", ["far", ""])
+def test_it_is_deleted_if_it_is_named(cluster, whose):
+    cluster.rpc.images = [A, trashed("0e", cluster=whose)]
+    assert cluster.run("purge", images="0e") == "1 images are deleted"
+    assert cluster.rpc.purged == [Purge(RBD, ("0e",), False)]
 
 
 def test_only_images_that_are_named_are_deleted(cluster):
