@@ -31,6 +31,7 @@ def remove_all(lab: TestLab) -> None:
     found = lab.run("node1", "gnt-instance list --no-headers -o name").stdout
     for instance in found.split():
         lab.run("node1", f"gnt-instance remove -f --shutdown-timeout=0 {instance}")
+    lab.run("node1", "gnt-storage trash --force --all purge", check=False)
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +264,7 @@ def test_an_instance_runs_while_it_is_exported(place: TestLab, access: str) -> N
     whole = guest.written(boot=2)
     assert whole.blocks > 0
     guest.gnt("remove -f --shutdown-timeout=0")
-    place.run("node1", "gnt-storage trash purge -f")
+    place.run("node1", "gnt-storage trash --force --all purge")
     place.run(
         "node1",
         f"gnt-backup import -t rbd -n node3 --src-node=node2"
@@ -277,7 +278,52 @@ def test_an_instance_runs_while_it_is_exported(place: TestLab, access: str) -> N
     assert again.whole == again.blocks
     guest.gnt("remove -f --shutdown-timeout=0")
     assert len(table(place)) == 1
-    place.run("node1", "gnt-storage trash purge -f")
+    place.run("node1", "gnt-storage trash --force --all purge")
+
+
+def test_a_disk_in_use_keeps_its_instance_where_it_is(place: TestLab) -> None:
+    guest = Guest(place, "guest7.lab.example")
+    guest.gnt(f"{ADD} --disk 0:size=1G")
+    (path,) = re.findall(r":disk/0:(\S+)", guest.gnt("activate-disks").stdout)
+    place.run("node1", f"mkdir -p /run/probe && mount {path} /run/probe")
+    result = guest.gnt("failover -f -n node2", check=False)
+    assert result.returncode == 1
+    assert "disk/0 stays in use on node node1.lab.example" in result.stdout
+    assert guest.node() == "node1"
+    place.run("node1", "umount /run/probe")
+    guest.gnt("failover -f -n node2")
+    assert guest.node() == "node2"
+    (image,) = guest.images()
+    guest.gnt("modify --disk 0:detach")
+    adopter = Guest(place, "guest8.lab.example")
+    said = refused(adopter.gnt(f"{EMPTY} --disk 0:adopt={image}", check=False))
+    assert "which is detached and may be attached again" in said
+    guest.gnt("remove -f")
+    assert list(images(place)) == [image]
+    place.run("node1", f"rbd rm rbd/{image}")
+
+
+def test_another_access_counts_from_a_reboot_on(place: TestLab) -> None:
+    guest = Guest(place, "guest7.lab.example")
+    group = "gnt-group modify -D rbd:access={},mapper=fuse default"
+    place.run("node1", group.format("kernelspace"))
+    guest.gnt(f"{EMPTY.replace('--no-start', '')} --disk 0:size=1G")
+    (image,) = guest.images()
+    mapped = f"ls /run/ganeti-ceph/map | grep {image}"
+    try:
+        place.run("node1", mapped)
+    finally:
+        place.run("node1", group.format("userspace"))
+    result = guest.gnt("migrate -f -n node2", check=False)
+    assert result.returncode == 1
+    assert "disk/0 runs with access=kernelspace, while" in result.stderr
+    assert guest.node() == "node1"
+    guest.gnt("reboot --shutdown-timeout=0")
+    assert place.run("node1", mapped, check=False).stdout == ""
+    assert any(image in one for one in guest.arguments())
+    guest.gnt("migrate -f -n node2")
+    assert guest.node() == "node2"
+    guest.gnt("remove -f --shutdown-timeout=0")
 
 
 def test_disks_that_cannot_be_cloned_are_not_exported_live(place: TestLab) -> None:
