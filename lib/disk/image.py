@@ -18,9 +18,14 @@ import rados
 import rbd
 
 from ganeti_ceph import ceph
-from ganeti_ceph.disk.options import FEATURES, USUAL_FEATURES, DiskOptions
+from ganeti_ceph.disk.options import (
+    FEATURES,
+    USUAL_FEATURES,
+    DiskOptions,
+    check_layout,
+)
 from ganeti_ceph.disk.uri import Place, Volume
-from ganeti_ceph.errors import CephError
+from ganeti_ceph.errors import CephError, UsageError
 from ganeti_ceph.facts import ImageFacts
 
 #: How much is read or written at a time, the usual size of an image's objects.
@@ -52,6 +57,12 @@ def create(volume: Volume, size: int, options: DiskOptions) -> None:
     """Make an image of ``size`` bytes, all zero; never touches one that exists."""
     names = USUAL_FEATURES if options.features is None else options.features
     order = options.object_size.bit_length() - 1 if options.object_size else None
+    try:
+        check_layout(options)
+    except UsageError as err:
+        raise CephError(
+            f"cannot create the image {volume}: {err}", errno.EINVAL
+        ) from None
     with together(), _pool(volume, "create") as pool:
         if options.data_pool:
             _check_pool(volume, options.data_pool)

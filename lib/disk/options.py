@@ -278,15 +278,6 @@ class DiskOptions:
         changeable=True,
     )
 
-    def __post_init__(self) -> None:
-        if bool(self.stripe_unit) != bool(self.stripe_count):
-            raise UsageError("give stripe-unit and stripe-count together")
-        whole = self.object_size or 4 * 2**20
-        if self.stripe_unit and (self.stripe_unit > whole or whole % self.stripe_unit):
-            raise UsageError(
-                f"stripe-unit {self.stripe_unit} has to divide the object size {whole}"
-            )
-
 
 OPTIONS: tuple[Option, ...] = tuple(
     Option(field=field.name, **field.metadata)
@@ -294,6 +285,9 @@ OPTIONS: tuple[Option, ...] = tuple(
 )
 
 _BY_NAME = {option.name: option for option in OPTIONS}
+
+#: What :func:`check_layout` looks at.
+LAYOUT = frozenset({"object-size", "stripe-unit", "stripe-count"})
 
 
 def read(params: Mapping[str, Any]) -> DiskOptions:
@@ -307,6 +301,23 @@ def read(params: Mapping[str, Any]) -> DiskOptions:
 def check(params: Mapping[str, Any]) -> None:
     """Refuse wrong values, as :func:`read` does; the rest may be given elsewhere."""
     _parse(params)
+
+
+def check_layout(wanted: DiskOptions) -> None:
+    """Refuse objects and stripes that no image can be made with.
+
+    Each may come from another side, the disk, its node group or the cluster, and
+    images that are there mind none of them; so only who makes one asks.
+    """
+    if bool(wanted.stripe_unit) != bool(wanted.stripe_count):
+        raise UsageError("give stripe-unit and stripe-count together")
+    whole = wanted.object_size or 4 * 2**20
+    if wanted.stripe_unit and (
+        wanted.stripe_unit > whole or whole % wanted.stripe_unit
+    ):
+        raise UsageError(
+            f"stripe-unit {wanted.stripe_unit} has to divide the object size {whole}"
+        )
 
 
 def _parse(params: Mapping[str, Any]) -> dict[str, Any]:

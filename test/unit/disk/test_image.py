@@ -136,6 +136,23 @@ def test_a_new_image_has_the_stripes_that_are_asked_for(images):
     assert images["web"].stripes == (2**16, 4)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        DiskOptions(stripe_unit=2**16),
+        DiskOptions(stripe_count=4),
+        DiskOptions(stripe_unit=2**23, stripe_count=4),
+    ],
+)
+def test_stripes_that_do_not_fit_make_no_image(storage, images, options):
+    err = failure(image.create, WEB, 5, options)
+    assert str(err).startswith("cannot create the image vms/web: ")
+    assert "stripe-unit" in str(err)
+    assert err.errno == errno.EINVAL
+    assert images == {}
+    assert storage.connections == 0
+
+
 def test_a_new_image_has_its_data_in_another_pool(storage, images):
     storage.images["ec"] = {}
     image.create(WEB, 5, DiskOptions(data_pool="ec"))
