@@ -49,6 +49,8 @@ _NEEDS = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SIZE = re.compile(r"(\d{1,15})([KMGT]?)")
+#: Ceph counts the moment when a time of grace is over in 32 bits, and begins anew.
+_MOST_GRACE = 10 * 365 * 86400
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -133,6 +135,13 @@ def _number(text: str) -> int:
     if not re.fullmatch(r"\d{1,12}", text):
         raise UsageError("use a number")
     return int(text)
+
+
+def _grace(text: str) -> int:
+    seconds = _number(text)
+    if seconds > _MOST_GRACE:
+        raise UsageError(f"use ten years ({_MOST_GRACE}) at the most")
+    return seconds
 
 
 def _declare(
@@ -253,10 +262,11 @@ class DiskOptions:
     trash_grace: int = _declare(
         "trash-grace",
         "0",
-        _number,
+        _grace,
         "SECONDS",
         "How long the image of a removed disk stays in Ceph's trash, from where"
-        " 'gnt-storage trash restore' brings it back; with 0 it is deleted at once.",
+        " 'gnt-storage trash restore' brings it back, ten years at the most; with 0 it"
+        " is deleted at once.",
         changeable=True,
     )
     #: Requests per second; 0 for no limit.
