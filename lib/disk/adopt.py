@@ -21,6 +21,13 @@ def check(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) ->
     unit = instance
     if not unit.adopt_disks or unit.op.disk_template != constants.DT_RBD:
         return wrapped(*args, **kwargs)
+    if unit.op.pnode_uuid is None:
+        # Ganeti refuses an allocator that is named, not one that is the default.
+        raise errors.OpPrereqError(
+            "name the primary node (-n) of an instance that adopts images: no instance"
+            " allocator chooses it",
+            errors.ECODE_INVAL,
+        )
     node = unit.cfg.GetNodeInfo(unit.op.pnode_uuid)
     group = unit.cfg.GetNodeGroup(node.group)
     defaults = unit.cfg.GetGroupDiskParams(group)[constants.DT_RBD]

@@ -245,6 +245,23 @@ def test_a_node_that_cannot_look_says_why(unit):
     assert unit.refusal() == "node2: it is on fire"
 
 
+def test_no_allocator_chooses_the_node_not_even_the_default_one(unit):
+    unit.op.pnode_uuid = None
+    text = unit.refusal(errors.ECODE_INVAL)
+    assert text.startswith("name the primary node (-n) of an instance that adopts")
+    assert unit.rpc.sent == []
+
+
+@pytest.mark.parametrize("why", ["no adoption", "another template"])
+def test_an_allocator_chooses_the_node_of_other_instances(unit, why):
+    unit.op.pnode_uuid = None
+    if why == "no adoption":
+        unit.adopt_disks = False
+    else:
+        unit.op.disk_template = constants.DT_PLAIN
+    unit.check()
+
+
 def test_a_parameter_that_is_wrong_is_wrong_input(unit):
     unit.op.disks[1]["user-id"] = "a b"
     text = unit.refusal(errors.ECODE_INVAL)
