@@ -845,6 +845,11 @@ class FakeRados:
         assert self.connected, "pools over no connection"
         return [name for name in self.cluster.images if "/" not in name]
 
+    def pool_reverse_lookup(self, pool_id: int) -> str | None:
+        assert isinstance(pool_id, int), pool_id
+        pools = self.list_pools()
+        return pools[pool_id - 1] if 0 < pool_id <= len(pools) else None
+
     def pool_exists(self, pool_name: str) -> bool:
         self._check_pool_name(pool_name)
         return pool_name in self.cluster.images
@@ -1142,6 +1147,13 @@ class FakeOpenImage:
 
     def flags(self) -> int:
         return self._image("flags").flags
+
+    def data_pool_id(self) -> int:
+        image = self._image("data_pool_id")
+        assert image.data_pool is not None, "no test knows the id of an own pool"
+        pools = self._ioctx._connection.list_pools()
+        # -1 for one that is gone.
+        return pools.index(image.data_pool) + 1 if image.data_pool in pools else -1
 
     def watchers_list(self) -> Iterator[dict[str, Any]]:
         for index, one in enumerate(self._image("watchers_list").watchers):

@@ -8,6 +8,7 @@ began.
 
 import contextlib
 import contextvars
+import dataclasses
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,16 +101,20 @@ def features(volume: Volume) -> tuple[str, ...]:
 
 def look(volume: Volume) -> ImageFacts | None:
     """Return all there is to know of an image, None if there is no such image."""
-    with _pool(volume, "open") as pool:
+    with together(), _pool(volume, "open") as pool:
         try:
             with rbd.Image(pool, volume.image, read_only=True) as image:
-                return look_inside(image)
+                facts = look_inside(image)
+                return dataclasses.replace(facts, data_pool=_data_pool(volume, image))
         except rbd.ImageNotFound:
             return None
 
 
 def look_inside(image: rbd.Image) -> ImageFacts:
-    """Return all there is to know of an image that is open; raises as ``rbd`` does."""
+    """Return what an image that is open knows of itself; raises as ``rbd`` does.
+
+    That is all but the name of its data pool, which the storage cluster knows.
+    """
     return ImageFacts(
         size=int(image.size()),
         used=_used(image),
@@ -483,6 +488,20 @@ def _check_pool(volume: Volume, name: str) -> None:
     with _cluster(volume.place) as cluster:
         if not cluster.pool_exists(name):
             raise _no_pool(name)
+
+
+def _data_pool(volume: Volume, image: Any) -> str:
+    """Return the name of the pool that has an image's data, "" for the image's own."""
+    if _DATA_POOL[0] not in _features(image):
+        return ""
+    with _cluster(volume.place) as cluster:
+        name = cluster.pool_reverse_lookup(image.data_pool_id())
+    if name is None:
+        raise CephError(
+            f"cannot open the image {volume}: the pool with its data is gone",
+            errno.ENOENT,
+        )
+    return str(name)
 
 
 def _no_pool(name: str) -> CephError:

@@ -208,6 +208,55 @@ def test_a_size_that_was_given_is_the_image_s(unit):
     assert unit.check() == [{"adopt": "old0", "size": 3}]
 
 
+OLD0 = Volume("rbd", "old0", user="ganeti")
+
+
+@pytest.mark.parametrize(
+    ("default", "data_pool", "kept"),
+    [
+        ("", "", {}),
+        ("", "ec", {"data-pool": "ec"}),
+        ("ec", "ec", {}),
+        ("ec", "", {"data-pool": "none"}),
+        ("ec", "cold", {"data-pool": "cold"}),
+    ],
+)
+def test_a_disk_has_the_data_pool_of_its_image(unit, default, data_pool, kept):
+    unit.cfg.find("cluster").diskparams[constants.DT_RBD]["data-pool"] = default
+    unit.op.disks = [{"adopt": "old0"}]
+    unit.rpc.found[OLD0] = facts(data_pool=data_pool)
+    assert unit.check() == [{"adopt": "old0", "size": 3, **kept}]
+
+
+@pytest.mark.parametrize(("given", "data_pool"), [("ec", "ec"), ("none", "")])
+def test_the_data_pool_may_be_given(unit, given, data_pool):
+    unit.op.disks = [{"adopt": "old0", "data-pool": given}]
+    unit.rpc.found[OLD0] = facts(data_pool=data_pool)
+    assert unit.check() == [{"adopt": "old0", "size": 3, "data-pool": given}]
+
+
+@pytest.mark.parametrize(
+    ("given", "data_pool", "said"),
+    [
+        ("ec", "", "its data is in the pool rbd, not in ec"),
+        ("ec", "cold", "its data is in the pool cold, not in ec"),
+        ("none", "ec", "its data is in the pool ec, not in rbd"),
+    ],
+)
+def test_another_data_pool_than_the_image_s_is_refused(unit, given, data_pool, said):
+    unit.op.disks = [{"adopt": "old0", "data-pool": given}]
+    unit.rpc.found[OLD0] = facts(data_pool=data_pool)
+    assert unit.refusal() == f"the image rbd/old0 cannot be adopted: {said}"
+
+
+def test_a_data_pool_with_a_name_that_no_disk_may_have_is_refused(unit):
+    unit.rpc.found[OLD0] = facts(data_pool=".ec")
+    assert unit.refusal().startswith(
+        "the image rbd/old0 cannot be adopted: the disk parameter data-pool cannot be"
+        " '.ec': use letters"
+    )
+
+
 def test_the_primary_node_looks_at_all_images_in_one_call(unit):
     unit.op.disks[0].update({"namespace": "blue", "user-id": "joe", "iops": "9"})
     unit.op.disks[0]["ceph-conf"] = "/etc/far"

@@ -370,6 +370,11 @@ def test_our_user_may_use_the_pools_of_the_first_disks_in_them(cluster):
     assert cluster.granted == [(uri.DISK_USER, ["ec", "ssd"])]
 
 
+def test_our_user_may_use_the_data_pool_of_an_adopted_image(cluster):
+    cluster.generate({"adopt": "old", "data-pool": "ec"}, defaults=OURS)
+    assert cluster.granted == [(uri.DISK_USER, ["ec"])]
+
+
 @pytest.mark.parametrize(
     "defaults",
     [

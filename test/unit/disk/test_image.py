@@ -283,6 +283,43 @@ def test_what_cannot_be_listed_is_named_with_its_place(storage, images):
     assert str(err) == "cannot list the images in vms/blue: Input/output error"
 
 
+def test_the_pool_with_the_data_is_named(storage, images):
+    storage.images["cold"] = {}
+    storage.images["ec"] = {}
+    image.create(WEB, 5, DiskOptions(data_pool="ec"))
+    before = storage.connections
+    facts = image.look(WEB)
+    assert (facts.data_pool, facts.features) == ("ec", (*USUAL_FEATURES, "data-pool"))
+    assert storage.connections == before + 1
+
+
+def test_the_storage_cluster_is_not_asked_for_the_pool_of_an_image_s_own(
+    storage, web, monkeypatch
+):
+    monkeypatch.setattr(
+        FakeRados, "pool_reverse_lookup", lambda *_: pytest.fail("it was asked")
+    )
+    assert image.look(WEB).data_pool == ""
+
+
+def test_the_collector_s_look_asks_for_no_pool(storage, images, monkeypatch):
+    storage.images["ec"] = {}
+    image.create(WEB, 5, DiskOptions(data_pool="ec"))
+    for function in (FakeOpenImage, "data_pool_id"), (FakeRados, "pool_reverse_lookup"):
+        monkeypatch.setattr(*function, lambda *_: pytest.fail("it was asked"))
+    with image.within(WEB.place, "look") as pool, FakeOpenImage(pool, "web") as opened:
+        assert image.look_inside(opened).data_pool == ""
+
+
+def test_a_pool_with_the_data_that_is_gone_is_said(storage, images):
+    storage.images["ec"] = {}
+    image.create(WEB, 5, DiskOptions(data_pool="ec"))
+    del storage.images["ec"]
+    err = failure(image.look, WEB)
+    assert str(err) == "cannot open the image vms/web: the pool with its data is gone"
+    assert err.errno == errno.ENOENT
+
+
 # Looking at many
 
 
