@@ -995,6 +995,14 @@ class FakeRbd:
             image.features |= rbd.RBD_FEATURE_DATA_POOL
         images[name] = image
 
+    def rename(self, ioctx: FakePoolHandle, src: str, dest: str) -> None:
+        images = _images(ioctx, "rename")
+        if src not in images:
+            raise rbd.ImageNotFound("error renaming image", 2)
+        if dest in images:
+            raise rbd.ImageExists("error renaming image", 17)
+        images[dest] = images.pop(src)
+
     def remove(self, ioctx: FakePoolHandle, name: str, on_progress: Any = None) -> None:
         images = _images(ioctx, "remove")
         if name not in images:
@@ -1193,6 +1201,29 @@ class FakeOpenImage:
                     "id": f"id-of-{name}",
                     "trash": trash,
                 }
+
+    def deep_copy(
+        self,
+        dest_ioctx: FakePoolHandle,
+        dest_name: str,
+        features: int | None = None,
+        order: int | None = None,
+        stripe_unit: int | None = None,
+        stripe_count: int | None = None,
+        data_pool: str | None = None,
+    ) -> None:
+        source = self._image("deep_copy")
+        assert features is not None, "no test knows what Ceph would choose"
+        if features & rbd.RBD_FEATURE_OPERATIONS:
+            raise rbd.InvalidArgument("cannot use internally controlled features", 22)
+        size = len(source.data)
+        FakeRbd().create(
+            dest_ioctx, dest_name, size, features=features, data_pool=data_pool
+        )
+        made = _images(dest_ioctx, "deep_copy")[dest_name]
+        made.data[:] = source.data
+        made.snapshots = [dataclasses.replace(one) for one in source.snapshots]
+        made.metadata = dict(source.metadata)
 
     def metadata_list(self) -> Iterator[tuple[str, str]]:
         metadata = self._image("metadata_list").metadata

@@ -201,7 +201,8 @@ def copy(source: Volume, target: Volume, data_pool: str) -> None:
             image.deep_copy(
                 there,
                 unfinished.image,
-                features=image.features() & ~rbd.RBD_FEATURE_DATA_POOL,
+                # All others are for Ceph alone to set.
+                features=image.features() & sum(_BITS.values()),
                 data_pool=data_pool or None,
             )
         except rbd.Error:

@@ -587,6 +587,67 @@ def test_what_stands_in_the_way_of_removing_is_said(
     assert "web" in images
 
 
+# Copying
+
+
+HDD = Volume("hdd", "web")
+
+
+@pytest.fixture
+def hdd(storage):
+    """The images of another pool, beside one for data."""
+    storage.images["ec"] = {}
+    return storage.images.setdefault("hdd", {})
+
+
+def test_a_copy_is_whole_and_its_origin_stays(web, images, hdd):
+    web.metadata = {"instance": "web1"}
+    web.snapshots = [FakeSnapshot("monday")]
+    image.copy(WEB, HDD, "")
+    assert list(hdd) == list(images) == ["web"]
+    assert hdd["web"].data == b"x" * 12
+    assert hdd["web"].metadata == {"instance": "web1"}
+    assert [one.name for one in hdd["web"].snapshots] == ["monday"]
+    assert image.features(HDD) == USUAL_FEATURES
+
+
+@pytest.mark.parametrize("data_pool", ["", "ec"])
+def test_the_data_of_a_copy_is_where_it_is_asked_for(storage, hdd, data_pool):
+    image.create(WEB, 5, DiskOptions(data_pool="ec"))
+    image.copy(WEB, HDD, data_pool)
+    assert image.look(HDD).data_pool == data_pool
+
+
+@pytest.mark.parametrize(
+    "bit", [rbd.RBD_FEATURE_OPERATIONS, rbd.RBD_FEATURE_STRIPINGV2]
+)
+def test_what_ceph_sets_by_itself_is_not_asked_for(web, hdd, bit):
+    # As of a clone, or of a member of a group.
+    web.features |= bit
+    image.copy(WEB, HDD, "")
+    assert hdd["web"].features == web.features & ~bit
+
+
+def test_all_features_that_may_be_asked_for_are_kept(images, hdd):
+    image.create(WEB, 5, DiskOptions(features=(*USUAL_FEATURES, "journaling")))
+    image.copy(WEB, HDD, "")
+    assert image.features(HDD) == (*USUAL_FEATURES, "journaling")
+
+
+def test_an_image_in_use_is_not_copied(web, hdd):
+    web.watchers = ["192.0.2.1:0/7"]
+    err = failure(image.copy, WEB, HDD, "")
+    assert err.errno == errno.EBUSY
+    assert hdd == {}
+
+
+def test_an_image_with_the_name_of_the_copy_stays(web, hdd):
+    hdd["web"] = FakeImage(content=b"y")
+    err = failure(image.copy, WEB, HDD, "")
+    assert err.errno == errno.EEXIST
+    assert hdd["web"].data == b"y"
+
+
 # Content
 
 
