@@ -162,6 +162,8 @@ class ImageFacts:
     watchers: tuple[str, ...]
     snapshots: tuple[str, ...]
     metadata: tuple[tuple[str, str], ...]
+    #: The pool of its data where that is another one than its own, if it was asked for.
+    data_pool: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -845,6 +845,11 @@ class FakeRados:
         assert self.connected, "pools over no connection"
         return [name for name in self.cluster.images if "/" not in name]
 
+    def pool_reverse_lookup(self, pool_id: int) -> str | None:
+        assert isinstance(pool_id, int), pool_id
+        pools = self.list_pools()
+        return pools[pool_id - 1] if 0 < pool_id <= len(pools) else None
+
     def pool_exists(self, pool_name: str) -> bool:
         self._check_pool_name(pool_name)
         return pool_name in self.cluster.images
@@ -989,6 +994,14 @@ class FakeRbd:
             image.data_pool = data_pool
             image.features |= rbd.RBD_FEATURE_DATA_POOL
         images[name] = image
+
+    def rename(self, ioctx: FakePoolHandle, src: str, dest: str) -> None:
+        images = _images(ioctx, "rename")
+        if src not in images:
+            raise rbd.ImageNotFound("error renaming image", 2)
+        if dest in images:
+            raise rbd.ImageExists("error renaming image", 17)
+        images[dest] = images.pop(src)
 
     def remove(self, ioctx: FakePoolHandle, name: str, on_progress: Any = None) -> None:
         images = _images(ioctx, "remove")
@@ -1143,6 +1156,13 @@ class FakeOpenImage:
     def flags(self) -> int:
         return self._image("flags").flags
 
+    def data_pool_id(self) -> int:
+        image = self._image("data_pool_id")
+        assert image.data_pool is not None, "no test knows the id of an own pool"
+        pools = self._ioctx._connection.list_pools()
+        # -1 for one that is gone.
+        return pools.index(image.data_pool) + 1 if image.data_pool in pools else -1
+
     def watchers_list(self) -> Iterator[dict[str, Any]]:
         for index, one in enumerate(self._image("watchers_list").watchers):
             yield {"addr": one, "id": index, "cookie": 2**40 + index}
@@ -1181,6 +1201,29 @@ class FakeOpenImage:
                     "id": f"id-of-{name}",
                     "trash": trash,
                 }
+
+    def deep_copy(
+        self,
+        dest_ioctx: FakePoolHandle,
+        dest_name: str,
+        features: int | None = None,
+        order: int | None = None,
+        stripe_unit: int | None = None,
+        stripe_count: int | None = None,
+        data_pool: str | None = None,
+    ) -> None:
+        source = self._image("deep_copy")
+        assert features is not None, "no test knows what Ceph would choose"
+        if features & rbd.RBD_FEATURE_OPERATIONS:
+            raise rbd.InvalidArgument("cannot use internally controlled features", 22)
+        size = len(source.data)
+        FakeRbd().create(
+            dest_ioctx, dest_name, size, features=features, data_pool=data_pool
+        )
+        made = _images(dest_ioctx, "deep_copy")[dest_name]
+        made.data[:] = source.data
+        made.snapshots = [dataclasses.replace(one) for one in source.snapshots]
+        made.metadata = dict(source.metadata)
 
     def metadata_list(self) -> Iterator[tuple[str, str]]:
         metadata = self._image("metadata_list").metadata

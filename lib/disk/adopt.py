@@ -15,12 +15,21 @@ from ganeti_ceph.rpc import LookAtDisks
 
 _MEBIBYTE = 2**20
 
+_DATA_POOL = "data-pool"
+
 
 def check(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
     """Prove that nobody uses the images, and find out how large they are."""
     unit = instance
     if not unit.adopt_disks or unit.op.disk_template != constants.DT_RBD:
         return wrapped(*args, **kwargs)
+    if unit.op.pnode_uuid is None:
+        # Ganeti refuses an allocator that is named, not one that is the default.
+        raise errors.OpPrereqError(
+            "name the primary node (-n) of an instance that adopts images: no instance"
+            " allocator chooses it",
+            errors.ECODE_INVAL,
+        )
     node = unit.cfg.GetNodeInfo(unit.op.pnode_uuid)
     group = unit.cfg.GetNodeGroup(node.group)
     defaults = unit.cfg.GetGroupDiskParams(group)[constants.DT_RBD]
@@ -40,6 +49,7 @@ def check(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) ->
             raise _refusal(f"the image {volume} cannot be adopted: {why}")
         if facts.image is not None:
             disk[constants.IDISK_SIZE] = facts.image.size // _MEBIBYTE
+            _take_data_pool(disk, defaults, volume, facts.image.data_pool)
     return wrapped(*args, **kwargs)
 
 
@@ -121,6 +131,29 @@ def _volume(disk: Mapping[str, Any], defaults: Mapping[str, Any]) -> Volume:
         return options.volume(disk[constants.IDISK_ADOPT], read)
     except UsageError as err:
         raise errors.OpPrereqError(str(err), errors.ECODE_INVAL) from None
+
+
+def _take_data_pool(
+    disk: dict[str, Any], defaults: Mapping[str, Any], volume: Volume, pool: str
+) -> None:
+    """Let a disk have the data pool of its image, whatever the default is.
+
+    Our Ceph user may use that pool, too, before the disk is in the configuration: as
+    with every new disk.
+    """
+    wanted = options.read({**defaults, **options.given(disk)}).data_pool
+    if pool == wanted:
+        return
+    if _DATA_POOL in disk:
+        raise _refusal(
+            f"the image {volume} cannot be adopted: its data is in the pool"
+            f" {pool or volume.pool}, not in {wanted or volume.pool}"
+        )
+    disk[_DATA_POOL] = pool or "none"
+    try:
+        options.check(options.given(disk))
+    except UsageError as err:
+        raise _refusal(f"the image {volume} cannot be adopted: {err}") from None
 
 
 def _check_owners(unit: Any, volumes: list[Volume]) -> None:

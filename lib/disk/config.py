@@ -56,6 +56,9 @@ def check_defaults(
     if known is constants.DISK_DT_DEFAULTS and _RBD in given:
         try:
             options.check(given[_RBD])
+            if options.LAYOUT.issubset(given[_RBD]):
+                # As where a cluster is made: nothing comes from elsewhere.
+                options.check_layout(options.read(given[_RBD]))
         except UsageError as err:
             # Ganeti says the kind of the error when it catches this one.
             raise errors.OpPrereqError(str(err)) from None
@@ -171,12 +174,15 @@ def generate_disks(
     defaults = asked["full_disk_params"][_RBD]
     for wanted, disk in zip(asked["disk_info"], disks, strict=True):
         disk.params.update(options.kept(options.given(wanted), defaults))
+        adopted = wanted.get(constants.IDISK_ADOPT)
         try:
-            options.read({**defaults, **disk.params})
+            whole = options.read({**defaults, **disk.params})
+            if not adopted:
+                options.check_layout(whole)
         except UsageError as err:
             raise errors.OpExecError(str(err)) from None
-        if constants.IDISK_ADOPT in wanted:
-            disk.logical_id = (disk.logical_id[0], wanted[constants.IDISK_ADOPT])
+        if adopted:
+            disk.logical_id = (disk.logical_id[0], adopted)
     grant(asked["lu"], [disk.params for disk in disks])
     return disks
 
@@ -267,6 +273,9 @@ def keep_places_in_cluster(
     unit = instance
     if _RBD not in (unit.op.diskparams or {}):
         return wrapped(*args, **kwargs)
+    if _changes_layout(unit):
+        for group in unit.cfg.GetAllNodeGroupsInfo().values():
+            _check_layout(group, unit.new_diskparams, group.diskparams)
     keep_places(unit, list(unit.cfg.GetNodeGroupList()))
     result = wrapped(*args, **kwargs)
     _name_pool(unit, *args)
@@ -290,10 +299,30 @@ def keep_places_in_group(
     unit = instance
     if _RBD not in (unit.op.diskparams or {}):
         return wrapped(*args, **kwargs)
+    if _changes_layout(unit):
+        group = unit.cfg.GetNodeGroup(unit.group_uuid)
+        cluster = unit.cfg.GetClusterInfo()
+        _check_layout(group, cluster.diskparams, unit.new_diskparams)
     keep_places(unit, [unit.group_uuid])
     result = wrapped(*args, **kwargs)
     _name_pool(unit, *args)
     return result
+
+
+def _changes_layout(unit: Any) -> bool:
+    return not options.LAYOUT.isdisjoint(unit.op.diskparams[_RBD])
+
+
+def _check_layout(
+    group: Any,
+    cluster: Mapping[str, Mapping[str, Any]],
+    own: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Refuse defaults with which no image could be made in a node group."""
+    with _refusing(f"node group {group.name}: "):
+        options.check_layout(
+            options.read({**cluster.get(_RBD, {}), **own.get(_RBD, {})})
+        )
 
 
 def _name_pool(unit: Any, feedback: Callable[[str], None]) -> None:

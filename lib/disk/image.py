@@ -8,6 +8,7 @@ began.
 
 import contextlib
 import contextvars
+import dataclasses
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,9 +19,14 @@ import rados
 import rbd
 
 from ganeti_ceph import ceph
-from ganeti_ceph.disk.options import FEATURES, USUAL_FEATURES, DiskOptions
+from ganeti_ceph.disk.options import (
+    FEATURES,
+    USUAL_FEATURES,
+    DiskOptions,
+    check_layout,
+)
 from ganeti_ceph.disk.uri import Place, Volume
-from ganeti_ceph.errors import CephError
+from ganeti_ceph.errors import CephError, UsageError
 from ganeti_ceph.facts import ImageFacts
 
 #: How much is read or written at a time, the usual size of an image's objects.
@@ -52,6 +58,12 @@ def create(volume: Volume, size: int, options: DiskOptions) -> None:
     """Make an image of ``size`` bytes, all zero; never touches one that exists."""
     names = USUAL_FEATURES if options.features is None else options.features
     order = options.object_size.bit_length() - 1 if options.object_size else None
+    try:
+        check_layout(options)
+    except UsageError as err:
+        raise CephError(
+            f"cannot create the image {volume}: {err}", errno.EINVAL
+        ) from None
     with together(), _pool(volume, "create") as pool:
         if options.data_pool:
             _check_pool(volume, options.data_pool)
@@ -89,16 +101,20 @@ def features(volume: Volume) -> tuple[str, ...]:
 
 def look(volume: Volume) -> ImageFacts | None:
     """Return all there is to know of an image, None if there is no such image."""
-    with _pool(volume, "open") as pool:
+    with together(), _pool(volume, "open") as pool:
         try:
             with rbd.Image(pool, volume.image, read_only=True) as image:
-                return look_inside(image)
+                facts = look_inside(image)
+                return dataclasses.replace(facts, data_pool=_data_pool(volume, image))
         except rbd.ImageNotFound:
             return None
 
 
 def look_inside(image: rbd.Image) -> ImageFacts:
-    """Return all there is to know of an image that is open; raises as ``rbd`` does."""
+    """Return what an image that is open knows of itself; raises as ``rbd`` does.
+
+    That is all but the name of its data pool, which the storage cluster knows.
+    """
     return ImageFacts(
         size=int(image.size()),
         used=_used(image),
@@ -185,7 +201,8 @@ def copy(source: Volume, target: Volume, data_pool: str) -> None:
             image.deep_copy(
                 there,
                 unfinished.image,
-                features=image.features() & ~rbd.RBD_FEATURE_DATA_POOL,
+                # All others are for Ceph alone to set.
+                features=image.features() & sum(_BITS.values()),
                 data_pool=data_pool or None,
             )
         except rbd.Error:
@@ -472,6 +489,20 @@ def _check_pool(volume: Volume, name: str) -> None:
     with _cluster(volume.place) as cluster:
         if not cluster.pool_exists(name):
             raise _no_pool(name)
+
+
+def _data_pool(volume: Volume, image: Any) -> str:
+    """Return the name of the pool that has an image's data, "" for the image's own."""
+    if _DATA_POOL[0] not in _features(image):
+        return ""
+    with _cluster(volume.place) as cluster:
+        name = cluster.pool_reverse_lookup(image.data_pool_id())
+    if name is None:
+        raise CephError(
+            f"cannot open the image {volume}: the pool with its data is gone",
+            errno.ENOENT,
+        )
+    return str(name)
 
 
 def _no_pool(name: str) -> CephError:

@@ -29,22 +29,18 @@ def copy(unit: Any, disk: Any, changed: Mapping[str, str]) -> bool:
         target = options.read(new)
     except UsageError as err:
         raise errors.OpExecError(str(err)) from None
-    if (options.place(source), source.data_pool) == (
-        options.place(target),
-        target.data_pool,
-    ):
-        return False
-    if str(options.place(source)) == str(options.place(target)) and (
+    stays = str(options.place(source)) == str(options.place(target)) and (
         source.conf == target.conf
-    ):
-        if source.data_pool == target.data_pool:
-            # Only who opens it changes.
-            return False
+    )
+    if stays and source.data_pool != target.data_pool:
         raise errors.OpExecError(
             f"{disk.iv_name} can change its data pool only together with its pool or"
             " namespace, for two images of one name cannot be in one place"
         )
     config.grant(unit, [options.kept(new, defaults)])
+    if stays:
+        # At the most, another user opens it from now on.
+        return False
     unit.LogInfo(
         "Copying %s from %s to %s",
         disk.iv_name,

@@ -49,6 +49,8 @@ _NEEDS = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SIZE = re.compile(r"(\d{1,15})([KMGT]?)")
+#: Ceph counts the moment when a time of grace is over in 32 bits, and begins anew.
+_MOST_GRACE = 10 * 365 * 86400
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -133,6 +135,13 @@ def _number(text: str) -> int:
     if not re.fullmatch(r"\d{1,12}", text):
         raise UsageError("use a number")
     return int(text)
+
+
+def _grace(text: str) -> int:
+    seconds = _number(text)
+    if seconds > _MOST_GRACE:
+        raise UsageError(f"use ten years ({_MOST_GRACE}) at the most")
+    return seconds
 
 
 def _declare(
@@ -253,10 +262,11 @@ class DiskOptions:
     trash_grace: int = _declare(
         "trash-grace",
         "0",
-        _number,
+        _grace,
         "SECONDS",
         "How long the image of a removed disk stays in Ceph's trash, from where"
-        " 'gnt-storage trash restore' brings it back; with 0 it is deleted at once.",
+        " 'gnt-storage trash restore' brings it back, ten years at the most; with 0 it"
+        " is deleted at once.",
         changeable=True,
     )
     #: Requests per second; 0 for no limit.
@@ -278,15 +288,6 @@ class DiskOptions:
         changeable=True,
     )
 
-    def __post_init__(self) -> None:
-        if bool(self.stripe_unit) != bool(self.stripe_count):
-            raise UsageError("give stripe-unit and stripe-count together")
-        whole = self.object_size or 4 * 2**20
-        if self.stripe_unit and (self.stripe_unit > whole or whole % self.stripe_unit):
-            raise UsageError(
-                f"stripe-unit {self.stripe_unit} has to divide the object size {whole}"
-            )
-
 
 OPTIONS: tuple[Option, ...] = tuple(
     Option(field=field.name, **field.metadata)
@@ -294,6 +295,9 @@ OPTIONS: tuple[Option, ...] = tuple(
 )
 
 _BY_NAME = {option.name: option for option in OPTIONS}
+
+#: What :func:`check_layout` looks at.
+LAYOUT = frozenset({"object-size", "stripe-unit", "stripe-count"})
 
 
 def read(params: Mapping[str, Any]) -> DiskOptions:
@@ -307,6 +311,23 @@ def read(params: Mapping[str, Any]) -> DiskOptions:
 def check(params: Mapping[str, Any]) -> None:
     """Refuse wrong values, as :func:`read` does; the rest may be given elsewhere."""
     _parse(params)
+
+
+def check_layout(wanted: DiskOptions) -> None:
+    """Refuse objects and stripes that no image can be made with.
+
+    Each may come from another side, the disk, its node group or the cluster, and
+    images that are there mind none of them; so only who makes one asks.
+    """
+    if bool(wanted.stripe_unit) != bool(wanted.stripe_count):
+        raise UsageError("give stripe-unit and stripe-count together")
+    whole = wanted.object_size or 4 * 2**20
+    if wanted.stripe_unit and (
+        wanted.stripe_unit > whole or whole % wanted.stripe_unit
+    ):
+        raise UsageError(
+            f"stripe-unit {wanted.stripe_unit} has to divide the object size {whole}"
+        )
 
 
 def _parse(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ganeti import constants
 
 from ganeti_ceph import rpc, state, wire
 from ganeti_ceph.disk import options
-from ganeti_ceph.disk.uri import Place
+from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import ExecError, PrereqError, UsageError
 from ganeti_ceph.facts import TrashedImage
 from ganeti_ceph.jobs.base import StorageUnit
@@ -49,6 +49,10 @@ class LUTrash(StorageUnit):
         trash = self._look(LookInTrash(tuple(sorted(places))))
         self.warnings = trash.errors
         self.images = choose(trash.images, wanted)
+        if self.action == "restore":
+            (found,) = self.images
+            # Before anything is done: of another name no disk could be made.
+            self.back = found.place.volume(self.options.get("name") or found.name)
         self.foreign = 0
         if self.action == "purge" and not wanted:
             ours = tuple(filter(self._is_ours, self.images))
@@ -66,12 +70,24 @@ class LUTrash(StorageUnit):
         return self._purge(feedback)
 
     def _restore(self, found: TrashedImage) -> str:
-        name = self.options.get("name") or found.name
-        self._ask(rpc.RESTORE, wire.encode(Restore(found.place, found.id, name)))
+        sent = Restore(found.place, found.id, self.back.image)
+        self._ask(rpc.RESTORE, wire.encode(sent))
         return (
-            f"{found.place.volume(name)} is back; 'gnt-instance add -t rbd --disk"
-            f" 0:adopt={name},pool={found.place.pool}' makes an instance of it"
+            f"{self.back} is back; 'gnt-instance add -t rbd -n NODE --disk"
+            f" 0:{self._adoption(self.back)}' makes an instance of it"
         )
+
+    def _adoption(self, volume: Volume) -> str:
+        """Return what ``--disk`` takes to adopt an image, in whatever node group."""
+        place, defaults = volume.place, self._new_places()
+        words = [f"adopt={volume.image}", f"pool={place.pool}"]
+        if any(one.namespace != place.namespace for one in defaults):
+            words.append(f"namespace={place.namespace or 'none'}")
+        if any(one.user != place.user for one in defaults):
+            words.append(f"user-id={place.user}")
+        if any(one.conf != place.conf for one in defaults):
+            words.append(f"ceph-conf={place.conf}")
+        return ",".join(words)
 
     def _purge(self, feedback: Callable[[str], None]) -> str:
         force = self.options.get("force") == "yes"
@@ -112,15 +128,22 @@ class LUTrash(StorageUnit):
         cluster = self.cfg.GetClusterInfo()
         if constants.DT_RBD not in cluster.enabled_disk_templates:
             return set()
-        given: list[dict[str, Any]] = []
-        for group in self.cfg.GetAllNodeGroupsInfo().values():
-            given.append(self.cfg.GetGroupDiskParams(group)[constants.DT_RBD])
+        found = self._new_places()
         for guest in self.cfg.GetAllInstancesInfo().values():
             defaults = self.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
             for disk in self.cfg.GetInstanceDisks(guest.uuid):
                 if disk.dev_type == constants.DT_RBD:
-                    given.append({**defaults, **disk.params})
-        return {options.place(options.read(params)) for params in given}
+                    found.add(options.place(options.read({**defaults, **disk.params})))
+        return found
+
+    def _new_places(self) -> set[Place]:
+        """Return where the disks of new instances would be, by their node group."""
+        return {
+            options.place(
+                options.read(self.cfg.GetGroupDiskParams(group)[constants.DT_RBD])
+            )
+            for group in self.cfg.GetAllNodeGroupsInfo().values()
+        }
 
     def _look(self, asked: LookInTrash) -> Trash:
         """Ask a node that surely knows the storage cluster, or another one."""

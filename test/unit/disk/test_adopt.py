@@ -208,6 +208,55 @@ def test_a_size_that_was_given_is_the_image_s(unit):
     assert unit.check() == [{"adopt": "old0", "size": 3}]
 
 
+OLD0 = Volume("rbd", "old0", user="ganeti")
+
+
+@pytest.mark.parametrize(
+    ("default", "data_pool", "kept"),
+    [
+        ("", "", {}),
+        ("", "ec", {"data-pool": "ec"}),
+        ("ec", "ec", {}),
+        ("ec", "", {"data-pool": "none"}),
+        ("ec", "cold", {"data-pool": "cold"}),
+    ],
+)
+def test_a_disk_has_the_data_pool_of_its_image(unit, default, data_pool, kept):
+    unit.cfg.find("cluster").diskparams[constants.DT_RBD]["data-pool"] = default
+    unit.op.disks = [{"adopt": "old0"}]
+    unit.rpc.found[OLD0] = facts(data_pool=data_pool)
+    assert unit.check() == [{"adopt": "old0", "size": 3, **kept}]
+
+
+@pytest.mark.parametrize(("given", "data_pool"), [("ec", "ec"), ("none", "")])
+def test_the_data_pool_may_be_given(unit, given, data_pool):
+    unit.op.disks = [{"adopt": "old0", "data-pool": given}]
+    unit.rpc.found[OLD0] = facts(data_pool=data_pool)
+    assert unit.check() == [{"adopt": "old0", "size": 3, "data-pool": given}]
+
+
+@pytest.mark.parametrize(
+    ("given", "data_pool", "said"),
+    [
+        ("ec", "", "its data is in the pool rbd, not in ec"),
+        ("ec", "cold", "its data is in the pool cold, not in ec"),
+        ("none", "ec", "its data is in the pool ec, not in rbd"),
+    ],
+)
+def test_another_data_pool_than_the_image_s_is_refused(unit, given, data_pool, said):
+    unit.op.disks = [{"adopt": "old0", "data-pool": given}]
+    unit.rpc.found[OLD0] = facts(data_pool=data_pool)
+    assert unit.refusal() == f"the image rbd/old0 cannot be adopted: {said}"
+
+
+def test_a_data_pool_with_a_name_that_no_disk_may_have_is_refused(unit):
+    unit.rpc.found[OLD0] = facts(data_pool=".ec")
+    assert unit.refusal().startswith(
+        "the image rbd/old0 cannot be adopted: the disk parameter data-pool cannot be"
+        " '.ec': use letters"
+    )
+
+
 def test_the_primary_node_looks_at_all_images_in_one_call(unit):
     unit.op.disks[0].update({"namespace": "blue", "user-id": "joe", "iops": "9"})
     unit.op.disks[0]["ceph-conf"] = "/etc/far"
@@ -243,6 +292,23 @@ def test_an_image_of_another_cluster_is_not_taken(unit):
 def test_a_node_that_cannot_look_says_why(unit):
     unit.rpc.failing = ExecError("it is on fire")
     assert unit.refusal() == "node2: it is on fire"
+
+
+def test_no_allocator_chooses_the_node_not_even_the_default_one(unit):
+    unit.op.pnode_uuid = None
+    text = unit.refusal(errors.ECODE_INVAL)
+    assert text.startswith("name the primary node (-n) of an instance that adopts")
+    assert unit.rpc.sent == []
+
+
+@pytest.mark.parametrize("why", ["no adoption", "another template"])
+def test_an_allocator_chooses_the_node_of_other_instances(unit, why):
+    unit.op.pnode_uuid = None
+    if why == "no adoption":
+        unit.adopt_disks = False
+    else:
+        unit.op.disk_template = constants.DT_PLAIN
+    unit.check()
 
 
 def test_a_parameter_that_is_wrong_is_wrong_input(unit):

@@ -230,6 +230,28 @@ def test_a_new_image_is_as_the_disk_s_parameters_say(ganeti, images, disk_of):
     assert (made.order, made.stripes, made.data_pool) == (23, (2**16, 2), "ec")
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"stripe-unit": "64K"},
+        {"stripe-count": "4"},
+        {"object-size": "4K", "stripe-unit": "64K", "stripe-count": "2"},
+    ],
+)
+def test_stripes_that_do_not_fit_make_no_image_and_stop_none(
+    ganeti, images, disk_of, params
+):
+    disk = disk_of(**params)
+    with pytest.raises(BlockDeviceError, match="cannot create the image"):
+        bdev.Create(disk, [], False)
+    images[NAME] = FakeImage(8)
+    device = bdev.FindDevice(disk, [])
+    device.Assemble()
+    device.Shutdown()
+    device.Remove()
+    assert images == {}
+
+
 def test_an_image_that_exists_is_not_taken_for_a_new_disk(ganeti, images, disk):
     images[NAME] = FakeImage(content=b"precious")
     with pytest.raises(BlockDeviceError, match="exists already"):

@@ -144,6 +144,18 @@ def test_parameters_of_anything_else_are_not_ours(known):
     assert defaults_of({"rbd": {"iops": "x"}}, {"rbd": {"iops": ""}}) is None
 
 
+def test_a_new_cluster_has_no_defaults_that_make_no_image(known):
+    given = {"rbd": {**known["rbd"], "stripe-unit": "64K"}}
+    with pytest.raises(errors.OpPrereqError, match="stripe-unit and stripe-count"):
+        defaults_of(given, known)
+    given["rbd"]["stripe-count"] = "4"
+    defaults_of(given, known)
+
+
+def test_defaults_may_be_whole_together_with_those_that_are_there(known):
+    defaults_of({"rbd": {"stripe-unit": "64K"}}, known)
+
+
 # To the nodes
 
 
@@ -327,6 +339,21 @@ def test_parameters_that_do_not_go_with_the_defaults_make_no_disk(cluster):
         cluster.generate({}, defaults={"stripe-count": "4"})
 
 
+def test_parameters_that_go_with_the_defaults_only_make_a_disk(cluster):
+    old = objects.Disk(dev_type=RBD, params={"stripe-count": "2", **OURS})
+    cluster.cfg.add_guest("old", NODE, [old])
+    (disk,) = cluster.generate(
+        {"stripe-unit": "64K", "pool": "ssd"}, defaults={"stripe-count": "4", **OURS}
+    )
+    assert disk.params["stripe-unit"] == "64K"
+    assert cluster.granted == [(uri.DISK_USER, ["ssd"])]
+
+
+def test_an_image_that_is_there_is_adopted_whatever_new_ones_are_made_with(cluster):
+    (disk,) = cluster.generate({"adopt": "old"}, defaults={"stripe-count": "4"})
+    assert disk.logical_id == ("rbd", "old")
+
+
 def test_disks_of_other_templates_are_made_as_ever(cluster):
     (disk,) = cluster.generate({"vg": "x"}, template=PLAIN)
     assert disk.params == {}
@@ -341,6 +368,11 @@ OURS = {"user-id": uri.DISK_USER}
 def test_our_user_may_use_the_pools_of_the_first_disks_in_them(cluster):
     cluster.generate({"pool": "ssd"}, {"data-pool": "ec"}, defaults=OURS)
     assert cluster.granted == [(uri.DISK_USER, ["ec", "ssd"])]
+
+
+def test_our_user_may_use_the_data_pool_of_an_adopted_image(cluster):
+    cluster.generate({"adopt": "old", "data-pool": "ec"}, defaults=OURS)
+    assert cluster.granted == [(uri.DISK_USER, ["ec"])]
 
 
 @pytest.mark.parametrize(
@@ -801,6 +833,60 @@ def test_a_storage_cluster_that_cannot_be_told_is_a_warning(grown):
     assert len(said) == 1
     assert "WARNING" in said[0]
     assert "no pool new" in said[0]
+
+
+#: How new defaults and those of the other side make stripes, and what is wrong.
+TOGETHER = "give stripe-unit and stripe-count together"
+STRIPES = [
+    ({"stripe-unit": "64K", "stripe-count": "4"}, {}, ""),
+    ({"stripe-unit": "64K"}, {"stripe-count": "4"}, ""),
+    ({"stripe-unit": "64K"}, {}, TOGETHER),
+    ({"stripe-count": "0"}, {"stripe-unit": "64K"}, TOGETHER),
+    (
+        {"object-size": "4K"},
+        {"stripe-unit": "64K", "stripe-count": "4"},
+        "stripe-unit 65536 has to divide the object size 4096",
+    ),
+    # What is wrong already keeps nothing else from being changed.
+    ({"iops": "5"}, {"stripe-unit": "64K"}, ""),
+]
+
+
+@pytest.mark.parametrize(("given", "others", "wrong"), STRIPES)
+@pytest.mark.parametrize("where", ["cluster", "group"])
+def test_defaults_that_make_no_image_are_refused(grown, where, given, others, wrong):
+    grown.group_uuid = "uuid-of-far"
+    grown.op.diskparams = grown.new_diskparams = {RBD: given}
+    sides = ["default", "far"] if where == "cluster" else ["cluster"]
+    for side in sides:
+        grown.cfg.find(side).diskparams = {RBD: others}
+    happened = []
+    arguments = getattr(config, f"keep_places_in_{where}"), happened.append, print
+    if not wrong:
+        joined(*arguments, instance=grown)
+        assert happened == [print]
+        return
+    said = refusal(*arguments, instance=grown)
+    assert said.endswith(wrong)
+    assert said.startswith("node group ")
+    assert happened == grown.cfg.updates == []
+
+
+def test_the_group_in_which_no_image_could_be_made_is_named(grown):
+    grown.op.diskparams = {RBD: {"stripe-unit": "64K", "stripe-count": "4"}}
+    grown.new_diskparams = grown.op.diskparams
+    grown.cfg.find("far").diskparams = {RBD: {"stripe-count": "0"}}
+    said = refusal(config.keep_places_in_cluster, print, print, instance=grown)
+    assert said == f"node group far: {TOGETHER}"
+
+
+def test_former_defaults_of_the_same_side_count(grown):
+    grown.group_uuid = "uuid-of-far"
+    grown.op.diskparams = {RBD: {"stripe-unit": "64K"}}
+    grown.new_diskparams = {RBD: {"stripe-unit": "64K", "stripe-count": "4"}}
+    for where in ("cluster", "group"):
+        function = getattr(config, f"keep_places_in_{where}")
+        joined(function, lambda feedback_fn: None, print, instance=grown)
 
 
 @pytest.mark.parametrize("given", [None, {}, {constants.DT_DRBD8: {}}])

@@ -136,6 +136,23 @@ def test_a_new_image_has_the_stripes_that_are_asked_for(images):
     assert images["web"].stripes == (2**16, 4)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        DiskOptions(stripe_unit=2**16),
+        DiskOptions(stripe_count=4),
+        DiskOptions(stripe_unit=2**23, stripe_count=4),
+    ],
+)
+def test_stripes_that_do_not_fit_make_no_image(storage, images, options):
+    err = failure(image.create, WEB, 5, options)
+    assert str(err).startswith("cannot create the image vms/web: ")
+    assert "stripe-unit" in str(err)
+    assert err.errno == errno.EINVAL
+    assert images == {}
+    assert storage.connections == 0
+
+
 def test_a_new_image_has_its_data_in_another_pool(storage, images):
     storage.images["ec"] = {}
     image.create(WEB, 5, DiskOptions(data_pool="ec"))
@@ -264,6 +281,43 @@ def test_what_cannot_be_listed_is_named_with_its_place(storage, images):
     storage.failures["list"] = rbd.OSError("no", errno.EIO)
     err = failure(image.names, BLUE.place)
     assert str(err) == "cannot list the images in vms/blue: Input/output error"
+
+
+def test_the_pool_with_the_data_is_named(storage, images):
+    storage.images["cold"] = {}
+    storage.images["ec"] = {}
+    image.create(WEB, 5, DiskOptions(data_pool="ec"))
+    before = storage.connections
+    facts = image.look(WEB)
+    assert (facts.data_pool, facts.features) == ("ec", (*USUAL_FEATURES, "data-pool"))
+    assert storage.connections == before + 1
+
+
+def test_the_storage_cluster_is_not_asked_for_the_pool_of_an_image_s_own(
+    storage, web, monkeypatch
+):
+    monkeypatch.setattr(
+        FakeRados, "pool_reverse_lookup", lambda *_: pytest.fail("it was asked")
+    )
+    assert image.look(WEB).data_pool == ""
+
+
+def test_the_collector_s_look_asks_for_no_pool(storage, images, monkeypatch):
+    storage.images["ec"] = {}
+    image.create(WEB, 5, DiskOptions(data_pool="ec"))
+    for function in (FakeOpenImage, "data_pool_id"), (FakeRados, "pool_reverse_lookup"):
+        monkeypatch.setattr(*function, lambda *_: pytest.fail("it was asked"))
+    with image.within(WEB.place, "look") as pool, FakeOpenImage(pool, "web") as opened:
+        assert image.look_inside(opened).data_pool == ""
+
+
+def test_a_pool_with_the_data_that_is_gone_is_said(storage, images):
+    storage.images["ec"] = {}
+    image.create(WEB, 5, DiskOptions(data_pool="ec"))
+    del storage.images["ec"]
+    err = failure(image.look, WEB)
+    assert str(err) == "cannot open the image vms/web: the pool with its data is gone"
+    assert err.errno == errno.ENOENT
 
 
 # Looking at many
@@ -531,6 +585,67 @@ def test_what_stands_in_the_way_of_removing_is_said(
     err = failure(image.remove, WEB, grace)
     assert str(err) == "cannot remove the image vms/web: Input/output error"
     assert "web" in images
+
+
+# Copying
+
+
+HDD = Volume("hdd", "web")
+
+
+@pytest.fixture
+def hdd(storage):
+    """The images of another pool, beside one for data."""
+    storage.images["ec"] = {}
+    return storage.images.setdefault("hdd", {})
+
+
+def test_a_copy_is_whole_and_its_origin_stays(web, images, hdd):
+    web.metadata = {"instance": "web1"}
+    web.snapshots = [FakeSnapshot("monday")]
+    image.copy(WEB, HDD, "")
+    assert list(hdd) == list(images) == ["web"]
+    assert hdd["web"].data == b"x" * 12
+    assert hdd["web"].metadata == {"instance": "web1"}
+    assert [one.name for one in hdd["web"].snapshots] == ["monday"]
+    assert image.features(HDD) == USUAL_FEATURES
+
+
+@pytest.mark.parametrize("data_pool", ["", "ec"])
+def test_the_data_of_a_copy_is_where_it_is_asked_for(storage, hdd, data_pool):
+    image.create(WEB, 5, DiskOptions(data_pool="ec"))
+    image.copy(WEB, HDD, data_pool)
+    assert image.look(HDD).data_pool == data_pool
+
+
+@pytest.mark.parametrize(
+    "bit", [rbd.RBD_FEATURE_OPERATIONS, rbd.RBD_FEATURE_STRIPINGV2]
+)
+def test_what_ceph_sets_by_itself_is_not_asked_for(web, hdd, bit):
+    # As of a clone, or of a member of a group.
+    web.features |= bit
+    image.copy(WEB, HDD, "")
+    assert hdd["web"].features == web.features & ~bit
+
+
+def test_all_features_that_may_be_asked_for_are_kept(images, hdd):
+    image.create(WEB, 5, DiskOptions(features=(*USUAL_FEATURES, "journaling")))
+    image.copy(WEB, HDD, "")
+    assert image.features(HDD) == (*USUAL_FEATURES, "journaling")
+
+
+def test_an_image_in_use_is_not_copied(web, hdd):
+    web.watchers = ["192.0.2.1:0/7"]
+    err = failure(image.copy, WEB, HDD, "")
+    assert err.errno == errno.EBUSY
+    assert hdd == {}
+
+
+def test_an_image_with_the_name_of_the_copy_stays(web, hdd):
+    hdd["web"] = FakeImage(content=b"y")
+    err = failure(image.copy, WEB, HDD, "")
+    assert err.errno == errno.EEXIST
+    assert hdd["web"].data == b"y"
 
 
 # Content

@@ -303,7 +303,7 @@ def test_a_place_that_cannot_be_seen_is_said_and_hides_no_other(cluster, action)
 
 def test_an_image_comes_back_under_its_own_name(cluster):
     assert cluster.run("restore", images="ssd/0a") == (
-        "ssd/name-of-0a is back; 'gnt-instance add -t rbd --disk"
+        "ssd/name-of-0a is back; 'gnt-instance add -t rbd -n NODE --disk"
         " 0:adopt=name-of-0a,pool=ssd' makes an instance of it"
     )
     assert cluster.rpc.restored == [Restore(SSD, "0a", "name-of-0a")]
@@ -315,6 +315,54 @@ def test_an_image_comes_back_under_another_name_if_one_is_given(cluster, name):
     expected = name or "name-of-0b"
     assert cluster.rpc.restored == [Restore(RBD, "0b", expected)]
     assert f"adopt={expected},pool=rbd" in line
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (Place("ssd", "blue", "ganeti"), "pool=ssd,namespace=blue"),
+        (
+            Place("rbd", "", "joe", "/etc/far"),
+            "pool=rbd,user-id=joe,ceph-conf=/etc/far",
+        ),
+        (Place("rbd"), "pool=rbd,user-id=admin"),
+    ],
+)
+def test_what_makes_an_instance_of_it_names_all_that_is_no_default(
+    cluster, place, words
+):
+    cluster.rpc.images = [trashed("0d", place)]
+    line = cluster.run("restore", images="0d")
+    assert f" 0:adopt=name-of-0d,{words}' makes" in line
+
+
+def test_it_names_what_is_not_the_default_of_all_node_groups(cluster):
+    cluster.config.add_group("other")
+    cluster.config.find("other").diskparams = {
+        constants.DT_RBD: {"namespace": "blue", "user-id": "joe"}
+    }
+    line = cluster.run("restore", images="0b")
+    assert "0:adopt=name-of-0b,pool=rbd,namespace=none,user-id=ganeti'" in line
+
+
+@pytest.mark.parametrize("name", ["a/b", "x@y", "a,size=5"])
+def test_no_image_comes_back_under_a_name_that_no_disk_can_have(cluster, name):
+    text = cluster.refusal(INVALID, "restore", images="0b", name=name)
+    assert f"the image name {name!r} cannot be handed to QEMU" in text
+
+
+def test_an_image_whose_own_name_no_disk_can_have_needs_another_one(cluster):
+    cluster.rpc.images = [trashed("0d", name="a@b")]
+    assert "'a@b'" in cluster.refusal(INVALID, "restore", images="0d")
+    cluster.run("restore", images="0d", name="web")
+    assert cluster.rpc.restored == [Restore(RBD, "0d", "web")]
+
+
+def test_such_an_image_can_be_listed_and_purged(cluster):
+    cluster.rpc.images = [trashed("0d", name="a@b")]
+    assert json.loads(cluster.run("list"))
+    cluster.run("purge")
+    assert cluster.rpc.purged == [Purge(RBD, ("0d",), False)]
 
 
 @pytest.mark.parametrize("images", ["", ",", "0b,ssd/0a"])
