@@ -278,18 +278,6 @@ def _make_clone(volume: Volume, name: str) -> None:
         )
 
 
-def _remove_unfinished(volume: Volume) -> None:
-    """Remove a copy that was cut short, with the snapshots that it has by then."""
-    with _pool(volume, "remove") as pool:
-        try:
-            with rbd.Image(pool, volume.image) as image:
-                for snapshot in list(image.list_snaps()):
-                    image.remove_snap(snapshot["name"])
-            rbd.RBD().remove(pool, volume.image)
-        except rbd.ImageNotFound:
-            return
-
-
 def grow(volume: Volume, size: int) -> int:
     """Grow an image to ``size`` bytes; return its size, larger if it was before."""
     with _image(volume, "grow") as image:

@@ -306,11 +306,13 @@ def test_a_disk_in_use_keeps_its_instance_where_it_is(place: TestLab) -> None:
 def test_another_access_counts_from_a_reboot_on(place: TestLab) -> None:
     guest = Guest(place, "guest7.lab.example")
     group = "gnt-group modify -D rbd:access={},mapper=fuse default"
-    place.run("node1", group.format("kernelspace"))
-    guest.gnt(f"{EMPTY.replace('--no-start', '')} --disk 0:size=1G")
-    (image,) = guest.images()
-    mapped = f"ls /run/ganeti-ceph/map | grep {image}"
+    # Without --no-install, which would not start it.
+    add = "add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G"
     try:
+        place.run("node1", group.format("kernelspace"))
+        guest.gnt(add)
+        (image,) = guest.images()
+        mapped = f"ls /run/ganeti-ceph/map | grep {image}"
         place.run("node1", mapped)
     finally:
         place.run("node1", group.format("userspace"))

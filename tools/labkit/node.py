@@ -251,16 +251,16 @@ def note_devices(node: Node) -> None:
     """Write down which file systems exist in the node and not outside.
 
     Loop devices that the node itself made are on files of these. The kernel keeps
-    them when the node dies; a real machine would not.
+    them when the node dies; a real machine would not.  Former file systems are left
+    out: the kernel gives their numbers to those of other labs.
     """
     leader = node.leader()
     if leader is None:
         return
     outside = {mount.device for mount in mounts_of() if mount.point != node.root}
     inside = {mount.device for mount in mounts_of(leader)} - outside
-    known = noted_devices(node)
-    if inside - known:
-        node.devices_file.write_text("\n".join(sorted(inside | known)))
+    if inside != noted_devices(node):
+        node.devices_file.write_text("\n".join(sorted(inside)))
 
 
 def noted_devices(node: Node) -> set[str]:
