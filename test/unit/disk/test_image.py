@@ -641,6 +641,41 @@ def test_an_image_in_use_is_not_copied(web, hdd):
     assert hdd == {}
 
 
+UNFINISHED = f"web{image.UNFINISHED}"
+
+
+def test_a_copy_that_was_cut_short_is_made_anew(web, hdd):
+    hdd[UNFINISHED] = FakeImage(content=b"y")
+    hdd[UNFINISHED].snapshots = [FakeSnapshot("monday")]
+    image.copy(WEB, HDD, "")
+    assert list(hdd) == ["web"]
+    assert hdd["web"].data == b"x" * 12
+
+
+def test_a_copy_that_still_goes_on_is_left_alone(web, hdd):
+    hdd[UNFINISHED] = FakeImage(content=b"y")
+    hdd[UNFINISHED].snapshots = [FakeSnapshot("monday")]
+    hdd[UNFINISHED].watchers = ["192.0.2.2:0/1"]
+    err = failure(image.copy, WEB, HDD, "")
+    assert err.errno == errno.EBUSY
+    assert UNFINISHED in str(err)
+    assert list(hdd) == [UNFINISHED]
+    assert [one.name for one in hdd[UNFINISHED].snapshots] == ["monday"]
+
+
+def test_of_a_copy_that_fails_nothing_stays(storage, web, hdd, monkeypatch):
+    stock = FakeOpenImage.deep_copy
+
+    def fill(*args, **kwargs):
+        stock(*args, **kwargs)
+        raise rbd.OSError("no room", errno.ENOSPC)
+
+    monkeypatch.setattr(FakeOpenImage, "deep_copy", fill)
+    assert failure(image.copy, WEB, HDD, "").errno == errno.ENOSPC
+    assert hdd == {}
+    assert web.data == b"x" * 12
+
+
 def test_an_image_with_the_name_of_the_copy_stays(web, hdd):
     hdd["web"] = FakeImage(content=b"y")
     err = failure(image.copy, WEB, HDD, "")
