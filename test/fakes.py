@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import itertools
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -1656,6 +1657,7 @@ class FakeConfig:
         return f"id{self._given}"
 
     def ReserveLV(self, lv_name: str, ec_id: str) -> None:
+        assert re.fullmatch(r"[a-zA-Z0-9+_.-]+/[a-zA-Z0-9+_.-]+", lv_name), lv_name
         if lv_name in self.reserved:
             raise ganeti_errors.ReservationError("LV already in use")
         self.reserved.add(lv_name)

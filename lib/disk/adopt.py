@@ -1,5 +1,6 @@
 """An instance made of images that are there already (``--disk N:adopt=IMAGE``)."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -194,12 +195,20 @@ def _check_owners(unit: Any, volumes: list[Volume]) -> None:
         taken[key] = f"named for disk {index}, too"
     for volume in volumes:
         try:
-            # Ganeti keeps names of volumes for a job until it ends.
-            unit.cfg.ReserveLV(f"{volume.conf}:{volume}", unit.proc.GetECId())
+            unit.cfg.ReserveLV(reservation(volume), unit.proc.GetECId())
         except errors.ReservationError:
             raise _refusal(
                 f"the image {volume} cannot be adopted: another job is about to"
             ) from None
+
+
+def reservation(volume: Volume) -> str:
+    """Return what stands for an image where Ganeti keeps volumes for running jobs.
+
+    It takes names such as those of logical volumes only.
+    """
+    name = f"{volume.conf}:{volume}".encode()
+    return f"ceph/{hashlib.sha256(name).hexdigest()}"
 
 
 def _refusal(message: str) -> Exception:

@@ -365,7 +365,8 @@ def test_the_image_of_a_detached_disk_is_not_adopted(unit, own):
 
 
 def test_two_jobs_do_not_adopt_the_same_image(unit):
-    unit.cfg.ReserveLV("/etc/ceph/ceph.conf:ssd/old1", "another job")
+    taken = adopt.reservation(Volume("ssd", "old1", user="joe"))
+    unit.cfg.ReserveLV(taken, "another job")
     assert unit.refusal() == (
         "the image ssd/old1 cannot be adopted: another job is about to"
     )
