@@ -49,14 +49,14 @@ SHORTER = {
     "> 120": "> 30",
 }
 
-#: Makes an OSD of 2 GiB and a CRUSH rule for it alone; prints its number.
+#: Makes an OSD of 4 GiB and a CRUSH rule for it alone; prints its number.
 SMALL_OSD = """
 set -e
 uuid=$(uuidgen)
 id=$(ceph osd new $uuid)
 folder=/var/lib/ceph/osd/ceph-$id
 mkdir $folder
-truncate -s 2G $folder/block
+truncate -s 4G $folder/block
 ceph auth get-or-create osd.$id mon 'allow profile osd' mgr 'allow profile osd' \
     osd 'allow *' -o $folder/keyring
 chown -R ceph:ceph $folder
@@ -249,7 +249,7 @@ def small_osd(lab: TestLab) -> Iterator[str]:
     finally:
         lab.run(
             "node2",
-            f"systemctl stop ceph-osd@{number};"
+            f"systemctl stop ceph-osd@{number}; systemctl reset-failed;"
             f" ceph osd purge {number} --yes-i-really-mean-it &&"
             f" ceph config rm osd.{number} crush_location;"
             " ceph osd crush rule rm small; ceph osd crush rm smaller;"
@@ -478,12 +478,20 @@ def test_pool_that_fills_up(lab: TestLab, prometheus: Prometheus) -> None:
 
 
 def test_osd_that_fills_up(lab: TestLab, prometheus: Prometheus) -> None:
-    def write(mebibytes: int) -> None:
-        count = mebibytes // 4
+    def use() -> tuple[int, int]:
+        found = json.loads(lab.run("node1", "ceph osd df --format json").stdout)
+        (osd,) = (one for one in found["nodes"] if one["id"] == int(number))
+        return osd["kb_used"], osd["kb"]
+
+    def fill(share: float) -> None:
+        used, size = use()
+        count = int(share * size - used) // 4096
         lab.run(
             "node2",
             f"rados -p small bench 60 write --max-objects {count} --no-cleanup",
         )
+        # No more is to be written before Ceph has counted this.
+        wait_until(lambda: use()[0] > (share - 0.01) * size)
 
     with small_osd(lab) as number:
         with pool(lab, "small", "8 8 replicated small"):
@@ -493,10 +501,11 @@ def test_osd_that_fills_up(lab: TestLab, prometheus: Prometheus) -> None:
                 " ceph osd pool set small size 1 --yes-i-really-mean-it;"
                 " ceph config rm global mon_allow_pool_size_one",
             )
-            write(1800)
+            wait_until(lambda: min(use()) > 0)
+            fill(0.88)
             prometheus.until_fires("GanetiCephOsdNearlyFull", daemon=f"osd.{number}")
             assert not prometheus.fires("GanetiCephHealthError")
-            write(136)
+            fill(0.955)
             prometheus.until_fires("GanetiCephHealthError", severity="critical")
             prometheus.until_fires("GanetiCephFull", check="OSD_FULL")
         prometheus.until_ends("GanetiCephHealthError")
