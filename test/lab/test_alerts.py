@@ -485,13 +485,14 @@ def test_osd_that_fills_up(lab: TestLab, prometheus: Prometheus) -> None:
 
     def fill(share: float) -> None:
         used, size = use()
-        count = int(share * size - used) // 4096
-        lab.run(
-            "node2",
-            f"rados -p small bench 60 write --max-objects {count} --no-cleanup",
-        )
-        # No more is to be written before Ceph has counted this.
-        wait_until(lambda: use()[0] > (share - 0.01) * size)
+        while (count := int(share * size - used) // 4096) > 8:
+            lab.run(
+                "node2",
+                f"rados -p small bench 60 write --max-objects {count} --no-cleanup",
+            )
+            # Ceph counts every five seconds; no more is to be written before.
+            time.sleep(10)
+            used, size = use()
 
     with small_osd(lab) as number:
         with pool(lab, "small", "8 8 replicated small"):
@@ -505,7 +506,7 @@ def test_osd_that_fills_up(lab: TestLab, prometheus: Prometheus) -> None:
             fill(0.88)
             prometheus.until_fires("GanetiCephOsdNearlyFull", daemon=f"osd.{number}")
             assert not prometheus.fires("GanetiCephHealthError")
-            fill(0.955)
+            fill(0.96)
             prometheus.until_fires("GanetiCephHealthError", severity="critical")
             prometheus.until_fires("GanetiCephFull", check="OSD_FULL")
         prometheus.until_ends("GanetiCephHealthError")
