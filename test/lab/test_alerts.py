@@ -5,13 +5,14 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from conftest import TestLab
+from guests import Guest, hold
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +37,52 @@ scrape_configs:
 
 #: Seconds that collectors, Prometheus and Ceph itself have for it.
 PATIENCE = 120
+
+#: What the rules wait for, and look back at and ahead to, and the same for a test.
+SHORTER = {
+    "for: 30m": "for: 10s",
+    "[10m]": "[10s]",
+    "[15m]": "[15s]",
+    "[1h]": "[30s]",
+    "[1d:10m]": "[30s:2s]",
+    "7 * 86400": "7 * 30",
+    "> 120": "> 30",
+}
+
+#: Makes an OSD of 4 GiB and a CRUSH rule for it alone; prints its number.
+SMALL_OSD = """
+set -e
+uuid=$(uuidgen)
+id=$(ceph osd new $uuid)
+folder=/var/lib/ceph/osd/ceph-$id
+mkdir $folder
+truncate -s 4G $folder/block
+ceph auth get-or-create osd.$id mon 'allow profile osd' mgr 'allow profile osd' \
+    osd 'allow *' -o $folder/keyring
+chown -R ceph:ceph $folder
+ceph-osd --mkfs --id $id --osd-uuid $uuid --setuser ceph --setgroup ceph 2>&1 |
+    tail -1 >&2
+ceph config set osd.$id crush_location "root=small host=smaller"
+systemctl start ceph-osd@$id
+until ceph osd crush rule create-replicated small small osd 2>/dev/null; do
+    sleep 0.5
+done
+echo $id
+"""
+
+#: Has an OSD stand still most of the time, as one does whose disk takes long to write.
+PULSES = """
+trap 'kill -CONT $pid; exit' TERM
+pid=$(systemctl show --property=MainPID --value ceph-osd@{number})
+while kill -STOP $pid; do sleep 1; kill -CONT $pid; sleep 0.01; done
+"""
+
+#: What udev would write down of a disk that is no loop device, and smartctl say.
+UDEV = "E:ID_MODEL=Flash\nE:ID_SERIAL_SHORT={serial}\n"
+SMARTCTL = """#!/bin/sh
+echo '{{"device": {{"type": "nvme"}},
+ "nvme_smart_health_information_log": {{"percentage_used": {used}}}}}'
+"""
 
 #: Panels without anything to show if nothing is wrong, no instance does anything, and
 #: disks are loop devices.
@@ -63,7 +110,11 @@ class Prometheus:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         # What must last for minutes, or longer, lasts for seconds.
-        rules = re.sub(r"for: (\d+)[mhd]\b", r"for: \1s", RULES.read_text())
+        rules = RULES.read_text()
+        for long, short in SHORTER.items():
+            assert long in rules
+            rules = rules.replace(long, short)
+        rules = re.sub(r"for: (\d+)[mhd]\b", r"for: \1s", rules)
         (self._folder / "rules.yml").write_text(rules)
         (self._folder / "prometheus.yml").write_text(CONFIGURATION)
         self._inside("ip", "link", "set", "lo", "up")
@@ -130,6 +181,12 @@ class Prometheus:
                 assert "error" not in text
                 assert "no value" not in text
 
+    def until_ends(self, alert: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while self.fires(alert):
+            assert time.monotonic() < end, self.alerts()
+            time.sleep(0.5)
+
     def until_quiet(self) -> None:
         """Wait until nothing fires; that Ceph has seen a crash is no matter."""
         end = time.monotonic() + PATIENCE
@@ -162,6 +219,61 @@ def first_osd(lab: TestLab, node: str) -> str:
     """Return the number of an OSD on a node."""
     found = lab.run(node, "ls -d /var/lib/ceph/osd/ceph-*").stdout
     return found.split()[0].rpartition("-")[2]
+
+
+@contextlib.contextmanager
+def pool(lab: TestLab, name: str, layout: str = "8") -> Iterator[None]:
+    """Have a pool."""
+    lab.run(
+        "node1",
+        f"ceph osd pool create {name} {layout} &&"
+        f" ceph osd pool application enable {name} lab",
+    )
+    try:
+        yield
+    finally:
+        lab.run(
+            "node1",
+            "ceph config set mon mon_allow_pool_delete true &&"
+            f" ceph osd pool delete {name} {name} --yes-i-really-really-mean-it;"
+            " ceph config rm mon mon_allow_pool_delete",
+        )
+
+
+@contextlib.contextmanager
+def small_osd(lab: TestLab) -> Iterator[str]:
+    """Have a small OSD on node2, which no pool uses; give its number."""
+    number = lab.run("node2", SMALL_OSD).stdout.strip()
+    try:
+        yield number
+    finally:
+        lab.run(
+            "node2",
+            f"systemctl stop ceph-osd@{number}; systemctl reset-failed;"
+            f" ceph osd purge {number} --yes-i-really-mean-it &&"
+            f" ceph config rm osd.{number} crush_location;"
+            " ceph osd crush rule rm small; ceph osd crush rm smaller;"
+            f" ceph osd crush rm small; rm -r /var/lib/ceph/osd/ceph-{number}",
+        )
+
+
+@contextlib.contextmanager
+def meanwhile(lab: TestLab, node: str, script: str) -> Iterator[None]:
+    """Have a script run in a node."""
+    lab.run(
+        node, ["systemd-run", "--collect", "--unit=meanwhile", "bash", "-c", script]
+    )
+    try:
+        yield
+    finally:
+        lab.run(node, "systemctl stop meanwhile")
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -248,20 +360,14 @@ def test_without_managers_and_with_parts_unknown(
 
 
 def test_pool_that_is_full(lab: TestLab, prometheus: Prometheus) -> None:
-    lab.run(
-        "node1",
-        "ceph osd pool create filled 8 && ceph osd pool application enable filled rbd"
-        " && ceph osd pool set-quota filled max_bytes 20000000 &&"
-        " head -c 32M /dev/urandom | rados -p filled put data -",
-    )
-    prometheus.until_fires("GanetiCephFull", check="POOL_FULL", severity="critical")
-    prometheus.until_fires("GanetiCephPoolNearlyFull", pool="filled")
-    lab.run(
-        "node1",
-        "ceph config set mon mon_allow_pool_delete true && ceph osd pool delete filled"
-        " filled --yes-i-really-really-mean-it;"
-        " ceph config rm mon mon_allow_pool_delete",
-    )
+    with pool(lab, "filled"):
+        lab.run(
+            "node1",
+            "ceph osd pool set-quota filled max_bytes 20000000 &&"
+            " head -c 32M /dev/urandom | rados -p filled put data -",
+        )
+        prometheus.until_fires("GanetiCephFull", check="POOL_FULL", severity="critical")
+        prometheus.until_fires("GanetiCephPoolNearlyFull", pool="filled")
 
 
 def test_osd_that_is_out(lab: TestLab, prometheus: Prometheus) -> None:
@@ -269,6 +375,200 @@ def test_osd_that_is_out(lab: TestLab, prometheus: Prometheus) -> None:
     lab.run("node1", f"ceph osd out {number}")
     prometheus.until_fires("GanetiCephOsdOut", daemon=f"osd.{number}")
     lab.run("node1", f"ceph osd in {number}")
+
+
+def test_collector_that_hangs(lab: TestLab, prometheus: Prometheus) -> None:
+    # A file that it reads each time, and of which nothing comes, as of a disk that is
+    # about to die.  Only the collector sees it so.
+    file, pipe = "/var/lib/ganeti/ssconf_node_list", "/run/stuck"
+    lab.run(
+        "node2",
+        f"mkfifo -m 644 {pipe} && nsenter --mount --target"
+        f" $(systemctl show --property=MainPID --value {UNIT})"
+        f" mount --bind {pipe} {file}",
+    )
+    prometheus.until_fires("GanetiCephSampleOld", node="node2.lab.example")
+    assert not prometheus.fires("GanetiCephCollectorDown")
+    lab.run("node2", f"systemctl restart {UNIT}; rm {pipe}")
+
+
+def test_daemon_that_ends_again_and_again(lab: TestLab, prometheus: Prometheus) -> None:
+    number = first_osd(lab, "node3")
+    unit = f"ceph-osd@{number}"
+    folder = f"/run/systemd/system/{unit}.service.d"
+    # An hour is half a minute here, for systemd as well.
+    lab.run(
+        "node3",
+        f"mkdir -p {folder}; printf '[Unit]\\nStartLimitIntervalSec=0\\n"
+        f"[Service]\\nRestartSec=1\\n' > {folder}/soon.conf; systemctl daemon-reload;"
+        f" for i in 1 2 3 4; do systemctl kill -s KILL {unit}; sleep 3; done",
+    )
+    daemon = {"node": "node3.lab.example", "daemon": f"osd.{number}"}
+    prometheus.until_fires("GanetiCephDaemonRestarts", **daemon)
+    lab.run("node3", f"rm -r {folder}; systemctl daemon-reload")
+
+
+def test_data_with_too_few_copies(lab: TestLab, prometheus: Prometheus) -> None:
+    for node in ("node2", "node3"):
+        lab.run(node, "systemctl stop 'ceph-osd@*'")
+    prometheus.until_fires("GanetiCephDataUnavailable", severity="critical")
+    for node in ("node2", "node3"):
+        lab.run(node, f"systemctl start ceph-osd@{first_osd(lab, node)}")
+
+
+def test_copies_without_a_place(lab: TestLab, prometheus: Prometheus) -> None:
+    with pool(lab, "copies"):
+        lab.run("node1", "echo data | rados -p copies put data -")
+        # No third node is left for the third copy.
+        lab.run("node3", "systemctl stop 'ceph-osd@*'")
+        prometheus.until_fires("GanetiCephRecoveryStuck", severity="warning")
+        lab.run("node3", f"systemctl start ceph-osd@{first_osd(lab, 'node3')}")
+        prometheus.until_ends("GanetiCephRecoveryStuck")
+
+
+def test_object_whose_only_copy_is_out_of_reach(
+    lab: TestLab, prometheus: Prometheus
+) -> None:
+    def state() -> Any:
+        found = lab.run("node1", "ceph pg ls-by-pool thin --format json").stdout
+        return json.loads(found)["pg_stats"][0]["state"]
+
+    with pool(lab, "thin", "1 --size 2"):
+        lab.run("node1", "ceph osd pool set thin min_size 1")
+        wait_until(lambda: state() == "active+clean")
+        found = lab.run("node1", "ceph osd map thin data --format json").stdout
+        nodes = {first_osd(lab, node): node for node in NODES}
+        first, second = (str(osd) for osd in json.loads(found)["acting"])
+        # What is written while the first is away has one copy, and no other is made.
+        lab.run("node1", "ceph osd set norecover")
+        lab.run(nodes[first], f"systemctl stop ceph-osd@{first}")
+        lab.run("node1", "echo data | rados -p thin put data -")
+        wait_until(lambda: "undersized" in state())
+        lab.run(nodes[first], f"systemctl start ceph-osd@{first}")
+        wait_until(lambda: "active" in state() and "undersized" not in state())
+        lab.run(nodes[second], f"systemctl stop ceph-osd@{second}")
+        prometheus.until_fires("GanetiCephObjectsUnfound", severity="critical")
+        lab.run(nodes[second], f"systemctl start ceph-osd@{second}")
+        prometheus.until_ends("GanetiCephObjectsUnfound")
+        lab.run("node1", "ceph osd unset norecover")
+        wait_until(lambda: state() == "active+clean")
+
+
+def test_image_that_two_nodes_have_open(lab: TestLab, prometheus: Prometheus) -> None:
+    guest = Guest(lab, "guest8.lab.example")
+    guest.gnt("add -t rbd -o lab-guest --no-install --no-start --disk 0:size=1G")
+    (image,) = guest.images()
+    with hold(lab, "node1", image), hold(lab, "node3", image):
+        disk = {"instance_name": guest.name, "disk": "0", "image": image}
+        prometheus.until_fires("GanetiCephImageOpenTwice", **disk)
+    prometheus.until_ends("GanetiCephImageOpenTwice")
+    guest.gnt("remove -f")
+
+
+def test_pool_that_fills_up(lab: TestLab, prometheus: Prometheus) -> None:
+    with pool(lab, "growing"):
+        lab.run("node1", "ceph osd pool set-quota growing max_bytes 400000000")
+        for number in range(36):
+            lab.run("node1", f"head -c 10M /dev/zero | rados -p growing put {number} -")
+            if prometheus.fires("GanetiCephPoolFillsUp", pool="growing"):
+                break
+        prometheus.until_fires("GanetiCephPoolFillsUp", pool="growing")
+        # It stays as full as it is.
+        prometheus.until_ends("GanetiCephPoolFillsUp")
+
+
+def test_osd_that_fills_up(lab: TestLab, prometheus: Prometheus) -> None:
+    def use() -> tuple[int, int]:
+        found = json.loads(lab.run("node1", "ceph osd df --format json").stdout)
+        (osd,) = (one for one in found["nodes"] if one["id"] == int(number))
+        return osd["kb_used"], osd["kb"]
+
+    def fill(share: float) -> None:
+        used, size = use()
+        while (count := int(share * size - used) // 4096) > 8:
+            lab.run(
+                "node2",
+                f"rados -p small bench 60 write --max-objects {count} --no-cleanup",
+            )
+            # Ceph counts every five seconds; no more is to be written before.
+            time.sleep(10)
+            used, size = use()
+
+    with small_osd(lab) as number:
+        with pool(lab, "small", "8 8 replicated small"):
+            lab.run(
+                "node1",
+                "ceph config set global mon_allow_pool_size_one true &&"
+                " ceph osd pool set small size 1 --yes-i-really-mean-it;"
+                " ceph config rm global mon_allow_pool_size_one",
+            )
+            wait_until(lambda: min(use()) > 0)
+            fill(0.88)
+            prometheus.until_fires("GanetiCephOsdNearlyFull", daemon=f"osd.{number}")
+            assert not prometheus.fires("GanetiCephHealthError")
+            fill(0.96)
+            prometheus.until_fires("GanetiCephHealthError", severity="critical")
+            prometheus.until_fires("GanetiCephFull", check="OSD_FULL")
+        prometheus.until_ends("GanetiCephHealthError")
+        prometheus.until_ends("GanetiCephOsdNearlyFull")
+
+
+def test_osd_that_is_slow(lab: TestLab, prometheus: Prometheus) -> None:
+    number = first_osd(lab, "node2")
+    with (
+        pool(lab, "busy"),
+        meanwhile(lab, "node1", "rados -p busy bench 300 write -b 4096"),
+        meanwhile(lab, "node2", PULSES.format(number=number)),
+    ):
+        prometheus.until_fires(
+            "GanetiCephOsdSlow", node="node2.lab.example", daemon=f"osd.{number}"
+        )
+
+
+def test_disk_that_wears_out_and_fails(lab: TestLab, prometheus: Prometheus) -> None:
+    """Ceph reads how worn it is; when it will fail, a program or somebody tells it."""
+    number = first_osd(lab, "node2")
+    restart = f"systemctl reset-failed; systemctl restart ceph-osd@{number}"
+    block = f"$(readlink -f /var/lib/ceph/osd/ceph-{number}/block)"
+    known = f"/run/udev/data/b7:$(printf %d 0x$(stat -c %T {block}))"
+    program = "/usr/sbin/smartctl"
+    scrape = f"ceph device scrape-daemon-health-metrics osd.{number}"
+    worn, well = (SMARTCTL.format(used=used) for used in (97, 3))
+
+    def use_disk(serial: str) -> None:
+        told = UDEV.format(serial=serial)
+        lab.run("node2", f"cat > {known}; {restart}", stdin=told)
+        found = "ceph device ls-by-daemon osd." + number
+        wait_until(lambda: f"Flash_{serial}" in lab.run("node2", found).stdout)
+
+    lab.run("node2", f"mkdir -p /run/udev/data; cp -p {program} {program}.kept")
+    disk = {"node": "node2.lab.example", "device_id": "Flash_1"}
+    use_disk("1")
+    lab.run("node2", f"cat > {program}", stdin=well)
+    lab.run("node2", scrape)
+    # If the lab has seen this test before, Ceph knows the disk.
+    prometheus.until_ends("GanetiCephDeviceWorn")
+    lab.run("node2", f"cat > {program}", stdin=worn)
+    lab.run("node2", scrape)
+    prometheus.until_fires("GanetiCephDeviceWorn", **disk)
+    assert not prometheus.fires("GanetiCephDeviceFailing")
+    lab.run(
+        "node1",
+        "ceph device set-life-expectancy Flash_1"
+        " $(date -d '1 day' +%F) $(date -d '29 days' +%F)",
+    )
+    prometheus.until_fires("GanetiCephDeviceFailing", **disk)
+    # Another disk in its place.
+    lab.run("node2", f"cat > {program}", stdin=well)
+    use_disk("2")
+    lab.run("node2", scrape)
+    prometheus.until_ends("GanetiCephDeviceWorn")
+    prometheus.until_ends("GanetiCephDeviceFailing")
+    lab.run(
+        "node2",
+        f"mv {program}.kept {program}; rm {known}; {restart};"
+        " ceph device rm-life-expectancy Flash_1; ceph device check-health",
+    )
 
 
 def test_dashboard_has_answers(prometheus: Prometheus) -> None:

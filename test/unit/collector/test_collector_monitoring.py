@@ -87,6 +87,13 @@ def test_alerts_differ() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_a_real_fault_fires_each_alert() -> None:
+    """In a lab, with a real Prometheus."""
+    text = (Path(__file__).resolve().parents[2] / "lab/test_alerts.py").read_text()
+    provoked = set(re.findall(r'until_fires\(\s*"(\w+)"', text))
+    assert provoked == {rule["alert"] for rule in ALERTS}
+
+
 def test_dashboard_can_be_imported() -> None:
     assert DASHBOARD["id"] is None
     assert DASHBOARD["uid"] == "ganeti-ceph"
