@@ -853,6 +853,19 @@ def _osds(
     return tuple(starts)
 
 
+def made_again(made: Plan) -> set[int]:
+    """Return the OSDs whose ids new ones take over."""
+    found: set[int] = set()
+    for stage in made.stages:
+        for _, steps in stage.steps:
+            for step in steps:
+                if isinstance(step, MakeOsd) and step.replaces is not None:
+                    found.add(step.replaces)
+                elif isinstance(step, MakeLvmOsds):
+                    found.update(step.replaces)
+    return found
+
+
 def _may_wipe(
     node: Node,
     params: StorageParameters,

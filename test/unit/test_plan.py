@@ -887,6 +887,17 @@ def test_a_new_disk_waits_for_a_database_where_others_have_one():
         planned([node])
 
 
+@pytest.mark.parametrize("lvm", [False, True])
+def test_the_osds_that_are_made_again_are_told(lvm):
+    old = make_device("/dev/sdc", content="an OSD", label=make_label())
+    node = make_node(disks=(make_device("/dev/sdb"), old), device_mapper=lvm)
+    here = Osd(0, old.label.osd_uuid, False, False, host=node.host)
+    lost = Osd(3, WHOLE.osd_uuid, False, False, host=node.host)
+    made = planned([node], cluster=make_cluster(osds=(here, lost)))
+    assert plan.made_again(made) == {3}
+    assert plan.made_again(planned([node])) == set()
+
+
 def test_databases_on_logical_volumes_are_never_wiped_for_more_osds():
     volumes = make_device("/dev/nvme1", busy="held", content="an OSD", label=WHOLE)
     node = make_node(
