@@ -452,8 +452,17 @@ def test_a_lost_disk_s_database_is_not_given_away(lab: TestLab) -> None:
 
 
 def wait_down(lab: TestLab, host: str, osd: int) -> None:
-    end = time.monotonic() + 60
+    """Wait until an OSD is down, and its placement groups are served without it."""
+    end = time.monotonic() + 90
     while osds(lab)[host][osd]["up"]:
+        assert time.monotonic() < end
+        time.sleep(1)
+    # While they peer, nothing is made anew; the mgr has to hear of it first.
+    time.sleep(10)
+    while not all(
+        "active" in one["state_name"].split("+")
+        for one in ceph(lab, "status")["pgmap"]["pgs_by_state"]
+    ):
         assert time.monotonic() < end
         time.sleep(1)
 
