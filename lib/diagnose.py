@@ -112,7 +112,7 @@ def findings(
     found += _differences(members, cluster)
     found += _silent_daemons(members, silent, cluster)
     old = [node for node in nodes if node.name not in newcomers]
-    found += _gone(old, cluster)
+    found += gone(old, cluster)
     found += _strangers(members, cluster)
     found += [Finding(None, text) for text in plan.unusable(old, fsid)]
     planned, texts = _drift(old, params, fsid, cluster)
@@ -219,21 +219,27 @@ def _silent_daemons(
             )
 
 
-def _gone(nodes: Iterable[Node], cluster: ClusterFacts) -> Iterable[Finding]:
-    """Say which OSDs no repair can start: their devices are not there."""
+def gone(
+    nodes: Iterable[Node], cluster: ClusterFacts, again: Container[int] = ()
+) -> Iterable[Finding]:
+    """Say which OSDs no repair can start: their devices are not there.
+
+    Those that are about to be made ``again`` are not said.
+    """
     for node in nodes:
         carried = {one.label.osd_uuid for one in node.facts.disks if one.label}
-        gone = [
+        lost = [
             osd.id
             for osd in cluster.osds
             if osd.host == node.host
             and not (osd.up or osd.new)
             and osd.uuid not in carried
+            and osd.id not in again
         ]
-        if gone:
+        if lost:
             yield Finding(
                 node.name,
-                f"{names_of(gone)} is down, and no device that ceph:disk names carries"
+                f"{names_of(lost)} is down, and no device that ceph:disk names carries"
                 " it: bring its device back, or put a new one in its place, then"
                 f" 'gnt-storage repair {node.name}'",
             )

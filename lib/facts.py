@@ -125,6 +125,8 @@ class Pool:
     applications: tuple[str, ...]
     #: None for a rule of another kind than the plain one.
     rule: Rule | None = None
+    #: Whether ``size`` counts the parts of an erasure code, not copies.
+    coded: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

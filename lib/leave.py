@@ -203,10 +203,11 @@ def drain_refusals(cluster: ClusterFacts, host: str, report: Report) -> list[str
         left = [osd for osd in rest if _takes(rule, osd, places)]
         count = len({_domain(rule.domain, osd, places) for osd in left} - {None})
         if pool.size > count:
+            what = "its data in {} parts" if pool.coded else "{} copies"
             found.append(
-                f"pool {pool.name} keeps {pool.size} copies, and without it there are"
-                f" only {count} failure domains ({rule.domain}) for them; add a node"
-                " first"
+                f"pool {pool.name} keeps {what.format(pool.size)}, and without it there"
+                f" are only {count} failure domains ({rule.domain}) for them; add a"
+                " node first"
             )
     rules = {pool.rule for pool in cluster.pools if pool.rule}
     found += _too_full(mine, rest, rules, places, report, cluster.backfillfull)

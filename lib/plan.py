@@ -252,6 +252,10 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
     own = {d.label.osd_uuid for d in facts.disks if d.label and _own(node, d, fsid)}
     real_paths = {d.real_path for d in facts.disks + facts.db_devices}
     begun = _begun(node, fsid)
+    # Nothing is made with the database of an OSD whose disk is gone, unless there is a
+    # new disk to make one of.
+    complete = begun and all(_own(node, one, fsid) for one in _disks(node, fsid))
+    idle = {one.path for one in facts.db_devices if one.label} if complete else set()
     for device in facts.disks + facts.db_devices:
         if begun and _unusable(node, device, fsid):
             # A disk that died does not keep its node's other disks away.
@@ -271,6 +275,8 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
             continue
         if _own(node, device, fsid) or (device.label and device.label.osd_uuid in own):
             continue
+        if device.path in idle:
+            continue
         if device.failing:
             yield f"{device.path} has failed: {device.failing}"
         elif device.busy:
@@ -282,7 +288,7 @@ def _devices(node: Node, params: StorageParameters, fsid: str | None) -> Iterabl
             )
         elif device.size < SMALLEST_DEVICE:
             yield f"{device.path} has {device.size} bytes, an OSD needs 5 GiB"
-    yield from _layout_refusals(node, params)
+    yield from _layout_refusals(node, params, begun)
 
 
 def _unusable(node: Node, device: Device, fsid: str | None) -> str:
@@ -337,7 +343,9 @@ def uses_lvm(node: Node, params: StorageParameters) -> bool:
     return params.osd_layout is OsdLayout.LVM
 
 
-def _layout_refusals(node: Node, params: StorageParameters) -> Iterable[str]:
+def _layout_refusals(
+    node: Node, params: StorageParameters, begun: bool
+) -> Iterable[str]:
     facts = node.facts
     if uses_lvm(node, params):
         if not facts.device_mapper:
@@ -347,10 +355,12 @@ def _layout_refusals(node: Node, params: StorageParameters) -> Iterable[str]:
         return
     if params.encrypt:
         yield "encrypt=yes needs osd-layout=lvm, which this node cannot have or is not"
-    if facts.db_devices and len(facts.db_devices) != len(facts.disks):
+    # Where OSDs are, disks may be gone; a new one is to find a free db-device.
+    counts = len(facts.disks), len(facts.db_devices)
+    if facts.db_devices and counts[0] != counts[1] and not begun:
         yield (
-            f"with osd-layout=raw each disk needs a db-device of its own, there are"
-            f" {len(facts.disks)} and {len(facts.db_devices)}"
+            "with osd-layout=raw each disk needs a db-device of its own, there are"
+            f" {counts[0]} and {counts[1]}"
         )
 
 
@@ -799,6 +809,8 @@ def _osds(
         if (device.label is None or device.label.osd_uuid not in kept)
         and not _unusable(node, device, fsid)
     ]
+    # What a lost OSD left behind comes last.
+    free.sort(key=lambda device: device.label is not None)
     for device in blank:
         begun = osd_uuid(fsid, node.host, device.stable_path)
         database = databases.get(begun)
@@ -816,6 +828,11 @@ def _osds(
         if database is not None:
             free.remove(database)
             _refuse_known(node, database, known, begun)
+        elif node.facts.db_devices:
+            raise PrereqError(
+                f"{node.name}: with osd-layout=raw {device.path} needs a db-device of"
+                " its own, and none is free"
+            )
         starts.append(
             MakeOsd(
                 fsid,
@@ -834,6 +851,19 @@ def _osds(
             )
         )
     return tuple(starts)
+
+
+def made_again(made: Plan) -> set[int]:
+    """Return the OSDs whose ids new ones take over."""
+    found: set[int] = set()
+    for stage in made.stages:
+        for _, steps in stage.steps:
+            for step in steps:
+                if isinstance(step, MakeOsd) and step.replaces is not None:
+                    found.add(step.replaces)
+                elif isinstance(step, MakeLvmOsds):
+                    found.update(step.replaces)
+    return found
 
 
 def _may_wipe(

@@ -410,6 +410,7 @@ class FakePool:
     size: int = 3
     min_size: int = 2
     applications: set[str] = dataclasses.field(default_factory=set)
+    coded: bool = False
 
 
 class Refused(Exception):
@@ -563,6 +564,7 @@ class FakeCeph:
                     "pg_num": pool.pg_num,
                     "application_metadata": {name: {} for name in pool.applications},
                     "crush_rule": 0,
+                    "type": 3 if pool.coded else 1,
                 }
                 for pool in self.pools.values()
             ],

@@ -6,7 +6,7 @@ from typing import Any
 
 from ganeti import constants, locking
 
-from ganeti_ceph import params, plan, secret, state
+from ganeti_ceph import diagnose, params, plan, secret, state
 from ganeti_ceph.disk import config, uri
 from ganeti_ceph.errors import PrereqError, UsageError
 from ganeti_ceph.jobs.base import StorageUnit, run_stages
@@ -119,6 +119,9 @@ class LUInitDistributedStorage(StorageUnit):
         except ValueError as err:
             # A step refuses what it is told: a name of a place, a device's path.
             raise PrereqError(str(err)) from None
+        if self.cluster is not None:
+            lost = diagnose.gone(self.nodes, self.cluster, plan.made_again(self.plan))
+            self.left_out += [f"{one.node}: {one.text}" for one in lost]
         self.dry_run_result = self._result(describe(self.plan, self.nodes))
 
     def _result(self, lines: list[str]) -> list[tuple[bool, str]]:

@@ -19,6 +19,8 @@ _PAUSE = 0.2
 #: One that joins a cluster with data may take a minute and a half.
 _QUORUM_TIMEOUT = 150
 _OSD_TIMEOUT = 120
+#: The type of such pools in the map.
+_ERASURE_CODED = 3
 #: Seconds for a mon to join by itself.
 _JOIN_PATIENCE = 4
 
@@ -104,6 +106,7 @@ def _facts(cluster: rados.Rados, status: dict[str, Any]) -> ClusterFacts:
                 pool["pg_num"],
                 tuple(sorted(pool["application_metadata"])),
                 rules.get(pool["crush_rule"]),
+                pool["type"] == _ERASURE_CODED,
             )
             for pool in osds["pools"]
         ),

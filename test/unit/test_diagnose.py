@@ -239,6 +239,14 @@ def test_an_osd_that_is_down_and_on_no_device_any_more_is_said(made):
     assert "'gnt-storage repair node2'" in one.text
 
 
+def test_an_osd_that_is_about_to_be_made_anew_is_not_gone(made):
+    nodes, cluster = made
+    nodes = [nodes[0], with_facts(nodes[1], disks=()), nodes[2]]
+    cluster = changed(cluster, "node2", up=False)
+    assert len(list(diagnose.gone(nodes, cluster))) == 1
+    assert list(diagnose.gone(nodes, cluster, {1})) == []
+
+
 def test_an_osd_that_is_down_with_its_silent_node_is_not_said_to_lack_a_device(made):
     nodes, cluster = down(made, "node2")
     nodes = [nodes[0], with_facts(nodes[1], disks=()), nodes[2]]

@@ -344,6 +344,18 @@ def test_as_many_failure_domains_as_copies_are_left(domain, enough):
     assert f"only {enough} failure domains ({domain})" in found
 
 
+@pytest.mark.parametrize(("domain", "enough"), [("osd", 3), ("host", 2), ("rack", 2)])
+def test_each_part_of_an_erasure_code_needs_a_failure_domain(domain, enough):
+    def found(parts):
+        pools = (Pool("ec", parts, 2, 32, ("rbd",), plain(domain), True),)
+        return drain(HOSTS, 0, pools=pools)
+
+    assert found(enough) == []
+    (text,) = found(enough + 1)
+    assert f"pool ec keeps its data in {enough + 1} parts" in text
+    assert f"only {enough} failure domains ({domain})" in text
+
+
 def test_hosts_in_the_same_rack_are_one_failure_domain():
     same = places(node1="r0", node2="r1", node3="r1")
     assert drain(HOSTS, 1, plain("rack"), same) == []

@@ -273,13 +273,26 @@ def test_the_metadata_of_our_own_osd_is_welcome():
     assert refused(three_with(**facts), fsid=FSID) == []
 
 
-def test_the_metadata_of_another_osd_is_not():
+@pytest.mark.parametrize(
+    ("disks", "words"),
+    [
+        # Its disk is gone, and nothing is made: what else is to do is not kept away.
+        (1, None),
+        (2, "node1: /dev/sdc carries a part of an OSD"),
+    ],
+)
+def test_the_metadata_of_another_osd_is_not_for_a_new_one(disks, words):
     ours = make_device("/dev/sdb", content="an OSD", label=make_label())
     metadata = make_label("", osd_uuid=OTHER_FSID, osd_id=None, complete=False)
     db_device = make_device("/dev/sdc", content="a part of an OSD", label=metadata)
-    facts = {"conf": conf_text(), "disks": (ours,), "db_devices": (db_device,)}
-    (message,) = refused(three_with(**facts), fsid=FSID)
-    assert "/dev/sdc" in message
+    facts = {
+        "conf": conf_text(),
+        "disks": (ours, make_device("/dev/sde"))[:disks],
+        "db_devices": (db_device, make_device("/dev/sdd")),
+    }
+    messages = refused(three_with(**facts), fsid=FSID)
+    assert len(messages) == (0 if words is None else 1)
+    assert words is None or messages[0].startswith(words)
 
 
 def test_a_partition_beside_its_whole_disk_is_refused():
@@ -850,6 +863,39 @@ def test_a_database_whose_osd_the_cluster_still_has_is_not_wiped():
     made = planned([node], with_params(wipe=True), cluster=make_cluster(osds=()))
     (make,) = steps_of(made, MakeOsd)
     assert make.wipe == ("/dev/disk/by-id/nvme1",)
+
+
+def test_a_new_disk_gets_a_blank_database_before_a_lost_one_s():
+    node = make_node(
+        disks=(make_device("/dev/sdb"),),
+        db_devices=(database("/dev/nvme1", WHOLE.osd_uuid), make_device("/dev/nvme2")),
+    )
+    lost = Osd(3, WHOLE.osd_uuid, False, False)
+    cluster = make_cluster(osds=(lost,))
+    (make,) = steps_of(planned([node], cluster=cluster), MakeOsd)
+    assert make.db_device == "/dev/disk/by-id/nvme2"
+
+
+def test_a_new_disk_waits_for_a_database_where_others_have_one():
+    old = make_device("/dev/sdc", content="an OSD", label=WHOLE)
+    node = make_node(
+        disks=(make_device("/dev/sdb"), old),
+        db_devices=(database("/dev/nvme1", WHOLE.osd_uuid),),
+    )
+    assert refusals([node], PARAMS, FSID, ready=True) == []
+    with pytest.raises(PrereqError, match=r"/dev/sdb needs a db-device .*none is free"):
+        planned([node])
+
+
+@pytest.mark.parametrize("lvm", [False, True])
+def test_the_osds_that_are_made_again_are_told(lvm):
+    old = make_device("/dev/sdc", content="an OSD", label=make_label())
+    node = make_node(disks=(make_device("/dev/sdb"), old), device_mapper=lvm)
+    here = Osd(0, old.label.osd_uuid, False, False, host=node.host)
+    lost = Osd(3, WHOLE.osd_uuid, False, False, host=node.host)
+    made = planned([node], cluster=make_cluster(osds=(here, lost)))
+    assert plan.made_again(made) == {3}
+    assert plan.made_again(planned([node])) == set()
 
 
 def test_databases_on_logical_volumes_are_never_wiped_for_more_osds():

@@ -132,6 +132,35 @@ def test_a_disk_that_died_is_said_and_the_others_are_used(made, lacks, words):
     assert any(words in line for line in made.feedback)
 
 
+def lose(ganeti, name, *disks):
+    """Have an OSD's disk go, which a pattern names, and others come instead."""
+    cluster = ganeti.nodes.cluster
+    change(ganeti, name, disks=disks)
+    ganeti.nodes.cluster = dataclasses.replace(
+        cluster,
+        osds=tuple(
+            dataclasses.replace(one, up=one.up and one.host != name)
+            for one in cluster.osds
+        ),
+    )
+    return next(osd.id for osd in cluster.osds if osd.host == name)
+
+
+def test_an_osd_whose_device_is_gone_is_said(made):
+    osd = lose(made, "node2")
+    words = f"node2: osd.{osd} is down, and no device that ceph:disk names carries it"
+    assert words in repair(made, dry_run=True)
+    assert "there is nothing to do" in repair(made)
+    assert any(words in line for line in made.feedback)
+
+
+def test_an_osd_that_is_made_anew_is_not_said_to_be_gone(made):
+    osd = lose(made, "node2", fakes.make_device("/dev/sdz"))
+    said = repair(made, dry_run=True)
+    assert f"make and start osd.{osd} anew" in said
+    assert "no device" not in said
+
+
 def silent(ganeti, uuid):
     def look(node, sent):
         if node == uuid:

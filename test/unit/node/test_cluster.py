@@ -41,6 +41,15 @@ def test_the_facts_are_those_that_ceph_tells(storage, release):
     assert (facts.health, facts.checks) == ("HEALTH_OK", ())
 
 
+def test_the_parts_of_an_erasure_coded_pool_are_no_copies(storage):
+    storage.pools["vms"] = FakePool("vms", 8, "replicated_rule", 3, 2)
+    storage.pools["ec"] = FakePool("ec", 8, "ec", 6, 5, coded=True)
+    assert {pool.name: pool.coded for pool in cluster.status().pools} == {
+        "vms": False,
+        "ec": True,
+    }
+
+
 def test_an_osd_that_never_ran_is_new(storage):
     storage.osd(OTHER_FSID, new=True)
     assert cluster.status().osds == (Osd(0, OTHER_FSID, False, True),)
