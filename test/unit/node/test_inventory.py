@@ -94,6 +94,12 @@ def test_an_image_of_ganetis_naming_that_nobody_knows_is_told(storage):
     assert at(known=(OTHER,)).unknown == (UnknownImage(NAME, "", ""),)
 
 
+def test_a_copy_that_was_cut_short_is_told(storage):
+    left = f"{NAME}{image.UNFINISHED}"
+    storage.images["vms"] |= {NAME: FakeImage(9), left: FakeImage(9)}
+    assert at(known=(NAME,)).unknown == (UnknownImage(left, "", ""),)
+
+
 def test_an_image_that_is_asked_about_is_known(storage):
     storage.images["vms"][NAME] = FakeImage(9)
     assert at(NAME, known=()).unknown == ()
