@@ -1,7 +1,7 @@
 """The calls between the job and the nodes: names, arguments, answers, time limits."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from ganeti_ceph import wire
@@ -335,30 +335,6 @@ def call(
         else:
             replies[uuid] = Reply(answer, None)
     return replies
-
-
-def configure_calls(
-    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
-) -> Any:
-    """Set up Ganeti's client: lost nodes are noticed, and only Ganeti is trusted.
-
-    A call ends where its node is cut off or loses its power while it works.  Nothing
-    comes from a node that works at a long step, so silence tells nothing: the kernels
-    ask each other.  Linux gives up after nine questions.
-
-    Ganeti names its own certificate as the only authority, but libcurl reads the
-    system's as well, for each call: all public authorities, and some 50 ms of CPU.
-    """
-    # Only here: it is Ganeti's client's, which the nodes' programs do not load.
-    import pycurl
-
-    result = wrapped(*args, **kwargs)
-    curl = args[0] if args else kwargs["curl"]
-    curl.setopt(pycurl.TCP_KEEPALIVE, 1)
-    curl.setopt(pycurl.TCP_KEEPIDLE, 15)
-    curl.setopt(pycurl.TCP_KEEPINTVL, 5)
-    curl.unsetopt(pycurl.CAPATH)
-    return result
 
 
 def _reason(message: str) -> str:

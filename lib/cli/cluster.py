@@ -8,7 +8,6 @@ from ganeti import cli, constants, opcodes
 
 from ganeti_ceph import errors, params
 from ganeti_ceph.cli.submit import as_ganeti_error, submit
-from ganeti_ceph.joins import fit
 from ganeti_ceph.params import StorageParameters
 
 Command = Callable[[Any, list[str]], int]
@@ -22,6 +21,9 @@ STORAGE_PARAMETERS_OPT = cli.cli_option(
     help="Parameters of the storage cluster, for example ceph:disk=/dev/sdb; see"
     " ganeti-ceph(7)",
 )
+
+#: What has to be joined for the verification's job to say what is not.
+_SAYS_SO = ("ganeti.cmdlib.cluster.verify", "ganeti.server.noded")
 
 #: Options of gnt-cluster modify that change nothing by themselves.
 _HOW = frozenset({"force", "dry_run", "submit_only", "print_jobid", "priority"})
@@ -120,13 +122,11 @@ def info(stock: Command, opts: Any, args: list[str]) -> int:
 def verify(stock: Command, opts: Any, args: list[str]) -> int:
     """Verify the cluster; say it here if the job is not joined and cannot say it."""
     code = stock(opts, args)
-    try:
-        places = fit.ask().places
-    except errors.Error as err:
-        cli.ToStderr("ganeti-ceph cannot tell how it fits: %s", err)
-        return code or 1
-    for place, reason in places:
-        if place.startswith(("ganeti.cmdlib.cluster.verify.", "ganeti.server.noded.")):
-            cli.ToStderr("ganeti-ceph is not joined to %s: %s", place, reason)
+    # Only here: no other command needs what the node daemon loads.
+    from ganeti_ceph.joins import fit
+
+    for one in fit.refusals(_SAYS_SO):
+        if one.place.startswith(_SAYS_SO):
+            cli.ToStderr("ganeti-ceph is not joined to %s: %s", one.place, one.reason)
             code = code or 1
     return code

@@ -5,21 +5,25 @@ opcode, ``OP_RESTRICTED_COMMAND``: its ``command`` is a command line.  Known one
 are the extension's, all others stay Ganeti's.
 """
 
+import importlib
 from typing import Any
 
 from ganeti_ceph.jobs import command
-from ganeti_ceph.jobs.init import LUInitDistributedStorage
-from ganeti_ceph.jobs.parameters import LUModifyStorageParameters
-from ganeti_ceph.jobs.repair import LURepair
-from ganeti_ceph.jobs.trash import LUTrash
 
-#: The extension's operations by the first word of their command line.
-OPERATIONS: dict[str, Any] = {
-    "init-distributed-storage": LUInitDistributedStorage,
-    "repair": LURepair,
-    "modify-storage-parameters": LUModifyStorageParameters,
-    "trash": LUTrash,
+#: The extension's operations by the first word of their command line: module and
+#: logical unit, loaded by the jobs that run them only.
+OPERATIONS = {
+    "init-distributed-storage": ("init", "LUInitDistributedStorage"),
+    "repair": ("repair", "LURepair"),
+    "modify-storage-parameters": ("parameters", "LUModifyStorageParameters"),
+    "trash": ("trash", "LUTrash"),
 }
+
+
+def operation(name: str) -> Any:
+    """Return the logical unit's class of an operation."""
+    module, unit = OPERATIONS[name]
+    return getattr(importlib.import_module(f"ganeti_ceph.jobs.{module}"), unit)
 
 
 def extend_table(table: dict[Any, Any]) -> None:
@@ -37,7 +41,7 @@ def extend_table(table: dict[Any, Any]) -> None:
             parsed = command.parse(op.command)
             if parsed is None or parsed[0] not in OPERATIONS:
                 return stock(processor, op, *args)
-            unit = OPERATIONS[parsed[0]](processor, op, *args)
+            unit = operation(parsed[0])(processor, op, *args)
             unit.options = parsed[1]
             return unit
 

@@ -29,9 +29,41 @@ class Refusal:
 #: The joins refused in this process, in the order their modules were loaded.
 refused: list[Refusal] = []
 
+#: What is wrapped around Ganeti's callables in this process.
+_around: list["_Around"] = []
+
 
 class MisfitError(Exception):
     """What a join expects is not what is there."""
+
+
+class _Around:
+    """What runs around a callable: its join's function, loaded when it is called.
+
+    A program of Ganeti's calls but few of what it loads, and would start much later
+    if it loaded all that belongs to them.
+    """
+
+    def __init__(self, join: Join) -> None:
+        self._join = join
+        self._function: Any = None
+        self._failed = False
+
+    def load(self) -> None:
+        """Load the function; one that cannot be loaded is refused."""
+        if self._function is not None or self._failed:
+            return
+        try:
+            self._function = _function(self._join)
+        except Exception as err:
+            self._failed = True
+            refused.append(_refuse(self._join, err))
+
+    def __call__(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        self.load()
+        if self._failed:
+            return wrapped(*args, **kwargs)
+        return self._function(wrapped, instance, args, kwargs)
 
 
 class _JoinLoader(importlib.abc.Loader):
@@ -79,13 +111,26 @@ def apply_to(module: types.ModuleType, joins: Sequence[Join] = JOINS) -> list[Re
         try:
             _apply(module, join)
         except Exception as err:
-            refusal = Refusal(join.place, str(err) or repr(err))
-            refusals.append(refusal)
-            syslog.syslog(
-                syslog.LOG_ERR,
-                f"ganeti-ceph refuses to join {refusal.place}: {refusal.reason}",
-            )
+            refusals.append(_refuse(join, err))
     return refusals
+
+
+def load_all() -> None:
+    """Load what is wrapped around the callables of the modules loaded so far.
+
+    For a daemon, whose children each would do it again.
+    """
+    for one in _around:
+        one.load()
+
+
+def _refuse(join: Join, err: Exception) -> Refusal:
+    refusal = Refusal(join.place, str(err) or repr(err))
+    syslog.syslog(
+        syslog.LOG_ERR,
+        f"ganeti-ceph refuses to join {refusal.place}: {refusal.reason}",
+    )
+    return refusal
 
 
 def is_needed(join: Join) -> bool:
@@ -116,16 +161,16 @@ def _function(join: Join) -> Any:
 def _apply(module: types.ModuleType, join: Join) -> None:
     owner, name, value = _resolve(module, join.attribute)
     check_fit(value, join.accepts)
-    function = _function(join)
     if join.kind is Kind.EXTEND:
-        function(value)
-        return
-    if join.kind is Kind.REPLACE:
-        setattr(owner, name, function(value))
-        return
-    import wrapt
+        _function(join)(value)
+    elif join.kind is Kind.REPLACE:
+        setattr(owner, name, _function(join)(value))
+    else:
+        import wrapt
 
-    wrapt.wrap_function_wrapper(owner, name, function)
+        around = _Around(join)
+        wrapt.wrap_function_wrapper(owner, name, around)
+        _around.append(around)
 
 
 def _resolve(module: types.ModuleType, attribute: str) -> tuple[Any, str, Any]:

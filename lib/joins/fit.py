@@ -1,49 +1,55 @@
-"""Which joins do not fit on this node: asked of a process that loads them all."""
+"""Which joins do not fit on this node: all of their modules are loaded to see."""
 
 import importlib
-import json
-import sys
+import runpy
+from collections.abc import Iterable
 
 import ganeti_ceph
-from ganeti_ceph import wire
 from ganeti_ceph.joins import apply
+from ganeti_ceph.joins.apply import Refusal
 from ganeti_ceph.joins.table import JOINS, Kind
 from ganeti_ceph.rpc import Misfits
-from ganeti_ceph.run import run
 
 
 def ask() -> Misfits:
-    """Return the misfits of this node.
+    """Return the misfits of this node, asked in a child of its node daemon.
 
-    A process of its own loads the modules, because the one that asks has loaded
-    but some of them, and perhaps before the extension was upgraded.
+    What the daemon has loaded is what it runs; the child loads the rest, as the
+    node's other programs do.
     """
-    import ganeti
+    from ganeti import constants
 
-    path = ganeti.__path__[0].rpartition("/")[0]
-    code = (
-        f"import sys; sys.path.insert(0, {path!r});"
-        " from ganeti_ceph.joins import fit; fit.main()"
-    )
-    output = run([sys.executable or "/usr/bin/python3", "-c", code], timeout=50)
-    answer: Misfits = wire.decode(Misfits, json.loads(output.splitlines()[-1]))
-    return answer
-
-
-def main() -> None:
-    """Load every joined module and print which joins were refused."""
-    for module in dict.fromkeys(
-        join.module
-        for join in JOINS
+    installed = _installed()
+    if installed == ganeti_ceph.__version__:
         # A module that another stands in for need not be there.
-        if join.kind is not Kind.STAND_IN and apply.is_needed(join)
-    ):
+        found = refusals(
+            join.module
+            for join in JOINS
+            if join.kind is not Kind.STAND_IN and apply.is_needed(join)
+        )
+    else:
+        # What is on disk does not go with what is loaded.
+        why = f"ganeti-ceph {installed} was installed since; restart ganeti-noded"
+        found = (Refusal("ganeti.server.noded", why),)
+    return Misfits(
+        ganeti_ceph.__version__,
+        str(constants.RELEASE_VERSION),
+        tuple((one.place, one.reason) for one in found),
+    )
+
+
+def refusals(modules: Iterable[str]) -> tuple[Refusal, ...]:
+    """Load joined modules and return all that was refused in this process."""
+    lost = []
+    for module in dict.fromkeys(modules):
         try:
             importlib.import_module(module)
         except ImportError as err:
-            apply.refused.append(apply.Refusal(module, f"it cannot be loaded: {err}"))
-    from ganeti import constants
+            lost.append(Refusal(module, f"it cannot be loaded: {err}"))
+    apply.load_all()
+    return (*apply.refused, *lost)
 
-    places = tuple((refusal.place, refusal.reason) for refusal in apply.refused)
-    misfits = Misfits(ganeti_ceph.__version__, str(constants.RELEASE_VERSION), places)
-    print(json.dumps(wire.encode(misfits)))
+
+def _installed() -> str:
+    """Return the version on disk, which may be newer than the one that runs."""
+    return str(runpy.run_path(ganeti_ceph.__file__)["__version__"])

@@ -206,7 +206,7 @@ JOINS: tuple[Join, ...] = (
         "_ConfigRpcCurl",
         Kind.WRAP,
         ("curl",),
-        "ganeti_ceph.rpc:configure_calls",
+        "ganeti_ceph.curl:configure",
         "a job does not wait for a node that is cut off, and calls are cheap",
     ),
     Join(

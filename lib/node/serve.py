@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ganeti_ceph import errors, rpc, steps, wire
 from ganeti_ceph.disk import image, trash
 from ganeti_ceph.facts import ClusterFacts, ImagesFacts, NodeFacts, Report
+from ganeti_ceph.joins import apply
 from ganeti_ceph.node import (
     client,
     cluster,
@@ -214,6 +215,8 @@ def extend_handler(handler: Any) -> None:
     """Add the extension's calls to the node daemon's request handler."""
     for call, function in _ANSWERS.items():
         setattr(handler, f"perspective_{call.name}", staticmethod(_answer(function)))
+    # The node daemon answers each call in a child.
+    apply.load_all()
 
 
 def _answer(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -1,7 +1,6 @@
 """Calls to the nodes: every node gets an answer or a reason, and steps arrive whole."""
 
 import json
-import types
 
 import pytest
 from fakes import ADMIN, FakeRpc, UnknownCallError, make_node
@@ -165,31 +164,3 @@ def test_the_fake_knows_only_what_it_was_told(ganeti):
     with pytest.raises(UnknownCallError):
         rpc.call(ganeti, rpc.KEYS, {"u1": None})
     assert StartOsd.name == "osd-start"
-
-
-def test_a_node_that_is_lost_while_it_works_is_noticed():
-    import pycurl
-
-    options = {}
-    curl = types.SimpleNamespace(
-        setopt=options.__setitem__, unsetopt=lambda option: None
-    )
-    assert rpc.configure_calls(lambda curl: "done", None, (curl,), {}) == "done"
-    assert options[pycurl.TCP_KEEPALIVE] == 1
-    # Linux asks nine times.
-    silent = options[pycurl.TCP_KEEPIDLE] + 9 * options[pycurl.TCP_KEEPINTVL]
-    assert 30 <= silent <= 90
-
-
-def test_calls_trust_no_authority_of_the_system():
-    # With a real handle: not each version knows how to unset each option.
-    import pycurl
-
-    curl = pycurl.Curl()
-    unset = []
-    double = types.SimpleNamespace(
-        setopt=curl.setopt,
-        unsetopt=lambda option: (curl.unsetopt(option), unset.append(option)),
-    )
-    rpc.configure_calls(lambda curl: None, None, (double,), {})
-    assert unset == [pycurl.CAPATH]

@@ -47,7 +47,7 @@ def run_plan(args: argparse.Namespace) -> None:
 
 
 def run_start(args: argparse.Namespace) -> None:
-    """Time the start of Python with the extension installed and without it."""
+    """Measure the start of a node's programs with the extension and without it."""
     with _lab(args, ("node1",)) as lab:
         start(lab, args.runs)
 

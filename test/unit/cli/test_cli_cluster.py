@@ -6,7 +6,8 @@ from ganeti.client import gnt_cluster
 
 from ganeti_ceph.cli import cluster
 from ganeti_ceph.jobs import command
-from ganeti_ceph.rpc import Misfits
+from ganeti_ceph.joins import fit
+from ganeti_ceph.joins.apply import Refusal
 
 GOOD = "ceph:disk=/dev/sdb,pool-size=2"
 TAGS = ["ceph:disk:/dev/sdb", "ceph:pool-size:2"]
@@ -245,7 +246,7 @@ def misfits(monkeypatch):
     """The places on this node where a join does not fit."""
     places = []
     monkeypatch.setattr(
-        cluster.fit, "ask", lambda: Misfits("0.1", "3.1.0", tuple(places))
+        fit, "refusals", lambda modules: tuple(Refusal(*one) for one in places)
     )
     return places
 

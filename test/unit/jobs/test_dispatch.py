@@ -30,7 +30,7 @@ def table():
 @pytest.mark.parametrize("name", dispatch.OPERATIONS)
 def test_a_known_operation_runs_our_unit_with_its_options(ganeti, name):
     unit = ganeti.unit(name, one="1", node_group="a b")
-    assert type(unit) is dispatch.OPERATIONS[name]
+    assert type(unit) is dispatch.operation(name)
     assert unit.options == {"one": "1", "node_group": "a b"}
 
 
@@ -66,8 +66,9 @@ def test_ganeti_finds_what_it_asks_of_a_units_class(table):
     assert table[KEY].REQ_BGL == Stock.REQ_BGL
 
 
-@pytest.mark.parametrize("unit", dispatch.OPERATIONS.values())
-def test_our_units_do_not_stop_all_other_jobs(unit):
+@pytest.mark.parametrize("name", dispatch.OPERATIONS)
+def test_our_units_do_not_stop_all_other_jobs(name):
+    unit = dispatch.operation(name)
     assert issubclass(unit, StorageUnit)
     assert unit.REQ_BGL is False
 

@@ -1,5 +1,6 @@
 """Joins: those that fit are made, those that do not are refused alone and are told."""
 
+import dataclasses
 import importlib
 import sys
 import types
@@ -74,6 +75,13 @@ def applied(module, *joins):
 
 
 @pytest.fixture(autouse=True)
+def process(monkeypatch):
+    """A process in which nothing was joined yet."""
+    monkeypatch.setattr(apply, "refused", [])
+    monkeypatch.setattr(apply, "_around", [])
+
+
+@pytest.fixture(autouse=True)
 def importable(monkeypatch):
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
 
@@ -88,6 +96,46 @@ def test_a_function_is_wrapped(foreign, log):
 def test_a_method_is_wrapped(foreign, log):
     assert applied(foreign, join("Handler.Run")) == []
     assert foreign.Handler().Run(None) == 42
+
+
+def test_what_runs_around_a_function_is_loaded_when_it_is_called(
+    foreign, log, monkeypatch, tmp_path
+):
+    (tmp_path / "seldom_used.py").write_text(
+        "def around(wrapped, instance, args, kwargs): return 3 * wrapped(*args)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "seldom_used", raising=False)
+    late = dataclasses.replace(join("Handler.Run"), function="seldom_used:around")
+    assert applied(foreign, late) == []
+    assert "seldom_used" not in sys.modules
+    assert foreign.Handler().Run(None) == 63
+    assert sys.modules.pop("seldom_used")
+
+
+def test_what_cannot_be_loaded_is_refused_and_ganeti_goes_on(foreign, log):
+    late = dataclasses.replace(join("Handler.Run"), function="no_such_module:x")
+    assert applied(foreign, late) == []
+    assert foreign.Handler().Run(None) == 21
+    assert foreign.Handler().Run(None) == 21
+    ((place, reason),) = [(one.place, one.reason) for one in apply.refused]
+    assert place == "foreign.Handler.Run"
+    assert "no_such_module" in reason
+    (line,) = log
+    assert "foreign.Handler.Run" in line
+
+
+def test_a_daemon_loads_all_of_it_at_once(foreign, log):
+    late = dataclasses.replace(join("Handler.Run"), function=f"{__name__}:double")
+    lost = dataclasses.replace(
+        join("count"),
+        accepts=("self, op, *args, flag, **rest",),
+        function="no_such_module:x",
+    )
+    assert applied(foreign, late, lost) == []
+    apply.load_all()
+    assert [one.place for one in apply.refused] == ["foreign.count"]
+    assert [one._function for one in apply._around] == [double, None]
 
 
 def test_a_dict_and_a_class_are_extended(foreign, log):

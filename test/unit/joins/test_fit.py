@@ -1,12 +1,11 @@
-"""Misfits: asked of a fresh process, and nothing that is well is reported."""
-
-import json
-import sys
+"""Misfits: all joined modules are loaded, and nothing that is well is reported."""
 
 import pytest
+from ganeti import constants
 
 import ganeti_ceph
 from ganeti_ceph.joins import apply, fit
+from ganeti_ceph.joins.apply import Refusal
 from ganeti_ceph.joins.table import Join, Kind
 from ganeti_ceph.rpc import Misfits
 
@@ -14,6 +13,7 @@ from ganeti_ceph.rpc import Misfits
 @pytest.fixture
 def joins(monkeypatch):
     monkeypatch.setattr(apply, "refused", [])
+    monkeypatch.setattr(apply, "_around", [])
 
     def use(*joins):
         monkeypatch.setattr(fit, "JOINS", joins)
@@ -21,57 +21,58 @@ def joins(monkeypatch):
     return use
 
 
-def row(module, kind=Kind.WRAP):
-    return Join(module, "x", kind, (), "a:b", "")
+def row(module, kind=Kind.WRAP, releases=()):
+    return Join(module, "x", kind, (), "a:b", "", releases)
 
 
-def told(capsys):
-    return json.loads(capsys.readouterr().out)
+def told(*places):
+    return Misfits(ganeti_ceph.__version__, constants.RELEASE_VERSION, places)
 
 
-def test_all_is_well(joins, capsys):
+def test_all_is_well(joins):
     joins(row("json"), row("json"), row("string"))
-    fit.main()
-    answer = told(capsys)
-    assert answer["places"] == []
-    assert answer["version"] == ganeti_ceph.__version__
+    assert fit.ask() == told()
 
 
-def test_what_was_refused_is_told(joins, capsys):
+def test_what_was_refused_is_told(joins):
     joins(row("json"))
-    apply.refused.append(apply.Refusal("json.x", "no x"))
-    fit.main()
-    assert told(capsys)["places"] == [["json.x", "no x"]]
+    apply.refused.append(Refusal("json.x", "no x"))
+    assert fit.ask() == told(("json.x", "no x"))
 
 
-def test_a_module_that_cannot_be_loaded_is_told(joins, capsys):
+def test_a_module_that_cannot_be_loaded_is_told(joins):
     joins(row("no_such_module"))
-    fit.main()
-    ((place, reason),) = told(capsys)["places"]
+    ((place, reason),) = fit.ask().places
     assert place == "no_such_module"
     assert "cannot be loaded" in reason
 
 
-def test_a_module_that_only_ceph_needs_may_be_absent(joins, capsys):
+def test_a_function_that_cannot_be_loaded_is_told(joins):
+    joins()
+    apply._around.append(
+        apply._Around(Join("json", "dumps", Kind.WRAP, (), "no_such_module:x", ""))
+    )
+    ((place, reason),) = fit.ask().places
+    assert place == "json.dumps"
+    assert "no_such_module" in reason
+
+
+def test_a_module_that_only_ceph_needs_may_be_absent(joins):
     joins(row("no_such_module", Kind.STAND_IN))
-    fit.main()
-    assert told(capsys)["places"] == []
+    assert fit.ask() == told()
 
 
-def test_the_answer_of_the_process_is_its_last_line(monkeypatch):
-    line = json.dumps({"version": "1", "ganeti": "3.1.0", "places": [["a.b", "c"]]})
-    monkeypatch.setattr(fit, "run", lambda argv, timeout: f"noise\n{line}\n")
-    assert fit.ask() == Misfits("1", "3.1.0", (("a.b", "c"),))
+def test_a_module_of_another_release_may_be_absent(joins):
+    joins(row("no_such_module", releases=("2.16",)))
+    assert fit.ask() == told()
 
 
-def test_an_embedded_python_asks_debians(monkeypatch):
-    seen = []
-
-    def run(argv, timeout):
-        seen.append(argv[0])
-        return '{"version": "1", "ganeti": "3.1.0", "places": []}'
-
-    monkeypatch.setattr(fit, "run", run)
-    monkeypatch.setattr(sys, "executable", "")
-    fit.ask()
-    assert seen == ["/usr/bin/python3"]
+def test_a_daemon_older_than_what_is_installed_is_told(joins, monkeypatch, tmp_path):
+    joins(row("no_such_module"))
+    newer = tmp_path / "__init__.py"
+    newer.write_text('__version__ = "99.9"\n')
+    monkeypatch.setattr(ganeti_ceph, "__file__", str(newer))
+    # The rest is not looked at: it is not what the daemon would have loaded.
+    ((place, reason),) = fit.ask().places
+    assert place == "ganeti.server.noded"
+    assert reason == "ganeti-ceph 99.9 was installed since; restart ganeti-noded"
