@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ganeti_ceph.disk import device, limits, login, uri
+from ganeti_ceph.disk import device, limits, login, options, uri
 from ganeti_ceph.disk.login import Login
 from ganeti_ceph.disk.monitor import Monitor
 from ganeti_ceph.disk.uri import Volume
@@ -32,6 +32,33 @@ def parse_uri(
     (text,) = args
     volume = uri.parse(text)
     return wrapped(*args, **kwargs) if volume is None else volume.blockdev()
+
+
+def block_device(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Give an rbd disk's options its own way of discarding, in Ganeti 3.1's form."""
+    _, disk, _, _ = args
+    told = wrapped(*args, **kwargs)
+    return {**told, "discard": _discard(disk)} if device.is_rbd(disk) else told
+
+
+def drives(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Give rbd disks' drives their own way of discarding, in Ganeti 3.0's form.
+
+    Those that get no name there (IDE) get one, for their limits.
+    """
+    words = wrapped(*args, **kwargs)
+    (_, disks, _, _) = args
+    places = [place for place, word in enumerate(words, 1) if word == "-drive"]
+    for place, (disk, _, _) in zip(places, disks, strict=True):
+        if not device.is_rbd(disk):
+            continue
+        if ",id=" not in words[place]:
+            words[place] += f",id={disk.hvinfo['id']}"
+        # Of an option that is given twice QEMU takes the last.
+        words[place] += f",discard={_discard(disk)}"
+    return words
 
 
 def plug_node(
@@ -64,12 +91,13 @@ def plug_drive(
     qemu = Monitor(instance, _PATIENCE)
     if device.is_userspace(disk):
         with _opening(disk, qemu) as driver:
-            wrapped(disk, name, _as_file(driver), add_drive)
+            wrapped(disk, name, _as_file(disk, driver), add_drive)
     else:
         # Ganeti opens the device and names QEMU the open file, which for QEMU is no
         # block device unless it is told so.
         def add_device(filename: str) -> None:
-            add_drive(_as_file({"driver": "host_device", "filename": filename}))
+            opened = {"driver": "host_device", "filename": filename}
+            add_drive(_as_file(disk, opened))
 
         wrapped(disk, name, path, add_device)
     _limit(disk, name, qemu)
@@ -100,15 +128,15 @@ def driver(
 
     ``secret`` is the name of the key within QEMU.
     """
-    options: dict[str, Any] = {**volume.blockdev(), "user": volume.user}
+    told: dict[str, Any] = {**volume.blockdev(), "user": volume.user}
     if not conf_is_there:
-        options.pop("conf", None)
-    options["server"] = [{"host": host, "port": str(port)} for host, port in known.mons]
+        told.pop("conf", None)
+    told["server"] = [{"host": host, "port": str(port)} for host, port in known.mons]
     if known.methods:
-        options["auth-client-required"] = list(known.methods)
+        told["auth-client-required"] = list(known.methods)
     if secret:
-        options["key-secret"] = secret
-    return options
+        told["key-secret"] = secret
+    return told
 
 
 @contextlib.contextmanager
@@ -147,13 +175,18 @@ def _explaining() -> Iterator[None]:
         ) from err
 
 
+def _discard(disk: Any) -> str:
+    return options.read(disk.params).discard.value
+
+
 def _limit(disk: Any, name: str, qemu: Monitor) -> None:
     if limits.of(disk) != limits.Limits():
         limits.apply(qemu, name, limits.of(disk))
 
 
-def _as_file(driver: dict[str, Any]) -> str:
+def _as_file(disk: Any, driver: dict[str, Any]) -> str:
     """Return a driver's options as the value of ``file`` of QEMU's monitor."""
+    node = {"driver": "raw", "discard": _discard(disk), "file": driver}
     # A blank would end it, and a comma the value.
-    text = json.dumps({"driver": "raw", "file": driver}, separators=(",", ":"))
+    text = json.dumps(node, separators=(",", ":"))
     return f"json:{text}".replace(",", ",,")

@@ -102,19 +102,6 @@ def _unmap(guest: Any, disk: Any) -> None:
         ) from err
 
 
-def name_drives(
-    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
-) -> Any:
-    """Give names to the drives that Ganeti 3.0 gives none (IDE), to find them by."""
-    options = wrapped(*args, **kwargs)
-    (_, disks, _, _) = args
-    places = [place for place, word in enumerate(options, 1) if word == "-drive"]
-    for place, (disk, _, _) in zip(places, disks, strict=True):
-        if device.is_rbd(disk) and ",id=" not in options[place]:
-            options[place] += f",id={disk.hvinfo['id']}"
-    return options
-
-
 def change_limits(unit: Any, instance: Any, disk: Any, index: int) -> None:
     """Let a running guest feel a disk's new limits, which are in the configuration.
 

@@ -12,7 +12,7 @@ import dataclasses
 import enum
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ganeti_ceph.disk import uri
 from ganeti_ceph.errors import UsageError
@@ -25,6 +25,13 @@ class Mapper(enum.StrEnum):
     KRBD = "krbd"
     NBD = "nbd"
     FUSE = "fuse"
+
+
+class Discard(enum.StrEnum):
+    """What becomes of space that a guest gives up; the words are QEMU's."""
+
+    UNMAP = "unmap"
+    IGNORE = "ignore"
 
 
 #: The features of images that may be asked for, each a bit of Ceph's.
@@ -52,6 +59,9 @@ _SIZE = re.compile(r"(\d{1,15})([KMGT]?)")
 #: Ceph counts the moment when a time of grace is over in 32 bits, and begins anew.
 _MOST_GRACE = 10 * 365 * 86400
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+Word = TypeVar("Word", bound=enum.StrEnum)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +101,18 @@ def _path(text: str) -> str:
 
 
 def _mapper(text: str) -> Mapper:
+    return _one_of(Mapper, text)
+
+
+def _discard(text: str) -> Discard:
+    return _one_of(Discard, text)
+
+
+def _one_of(words: type[Word], text: str) -> Word:
     try:
-        return Mapper(text)
+        return words(text)
     except ValueError:
-        raise UsageError(f"use one of {', '.join(Mapper)}") from None
+        raise UsageError(f"use one of {', '.join(words)}") from None
 
 
 def _features(text: str) -> tuple[str, ...] | None:
@@ -267,6 +285,16 @@ class DiskOptions:
         "How long the image of a removed disk stays in Ceph's trash, from where"
         " 'gnt-storage trash restore' brings it back, ten years at the most; with 0 it"
         " is deleted at once.",
+        changeable=True,
+    )
+    discard: Discard = _declare(
+        "discard",
+        "unmap",
+        _discard,
+        "|".join(Discard),
+        "What becomes of space that the instance discards: unmap gives it back to the"
+        " pool, ignore keeps it. It goes before KVM's disk_discard, and holds from the"
+        " instance's next start on.",
         changeable=True,
     )
     #: Requests per second; 0 for no limit.

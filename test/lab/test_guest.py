@@ -144,6 +144,26 @@ def test_a_disk_is_plugged_into_a_guest_that_can_open_nothing(locked_in: Guest) 
     moves_on(locked_in, boot=1, disk=1)
 
 
+def test_what_a_guest_discards_takes_no_space(locked_in: Guest) -> None:
+    """Asked past the guest of QEMU's own devices: of its start, and plugged in."""
+
+    def used(disk: int) -> int:
+        image = f"{locked_in.pool}/{locked_in.images()[disk]}"
+        told = locked_in.lab.run("node1", f"rbd du --exact --format json {image}")
+        return int(json.loads(told.stdout)["images"][0]["used_size"])
+
+    blocks = [one for one in ask(locked_in, "query-block") if "inserted" in one]
+    for number, block in enumerate(blocks):
+        # Far from what the guest writes.
+        for what, grows in (("write -P 7", True), ("discard", False)):
+            before = used(number)
+            line = f'qemu-io -d {block["qdev"]} "{what} 512M 8M"'
+            # It says nothing but what is wrong.
+            assert not ask(locked_in, "human-monitor-command", **{"command-line": line})
+            assert (used(number) - before >= 8 * MIB) is grows
+        assert used(number) < before
+
+
 def test_qemu_knows_no_secret_for_good(locked_in: Guest) -> None:
     objects = ask(locked_in, "qom-list", path="/objects")
     assert objects, "QEMU has some objects always"

@@ -46,6 +46,66 @@ def test_what_nobody_can_open_is_ganetis_to_refuse(uri):
         parse(uri)
 
 
+# Disks that it starts with
+
+
+def drives(disks, *words):
+    """Return what QEMU is told of drives, where Ganeti 3.0 says ``words`` of them."""
+    options = ["-boot", "c"]
+    for word in words:
+        options += ["-device", "virtio-blk-pci", "-drive", word]
+    kvm_disks = [(disk, "link", "uri") for disk in disks]
+    arguments = ({}, kvm_disks, "help", "devices")
+    told = guest.drives(lambda *_: options, None, arguments, {})
+    return [one for one in told if one.startswith("file=")]
+
+
+def named(disk, name):
+    disk.hvinfo = {"id": name}
+    return disk
+
+
+@pytest.fixture
+def two(disk_of):
+    return [named(disk_of(), "disk-0"), named(disk_of(discard="ignore"), "disk-1")]
+
+
+def test_drives_without_a_name_get_one(two):
+    assert drives(two, "file=rbd:a/b,if=ide", "file=rbd:a/c,if=ide,x=y") == [
+        "file=rbd:a/b,if=ide,id=disk-0,discard=unmap",
+        "file=rbd:a/c,if=ide,x=y,id=disk-1,discard=ignore",
+    ]
+
+
+def test_drives_with_a_name_keep_it(two):
+    assert drives(two, "file=rbd:a/b,id=x", "file=rbd:a/c,id=y,auto-read-only=off") == [
+        "file=rbd:a/b,id=x,discard=unmap",
+        "file=rbd:a/c,id=y,auto-read-only=off,discard=ignore",
+    ]
+
+
+def test_the_drives_of_other_disks_are_ganetis(disk_of):
+    disk = named(disk_of(None, constants.DT_PLAIN), "disk-0")
+    assert drives([disk], "file=/dev/x,if=ide") == ["file=/dev/x,if=ide"]
+
+
+@pytest.mark.parametrize(
+    ("own", "told"), [({}, "unmap"), ({"discard": "ignore"}, "ignore")]
+)
+@pytest.mark.parametrize("of_kvm", ["unmap", "ignore"])
+def test_a_disk_discards_as_it_is_told_itself(disk_of, own, told, of_kvm):
+    stock = {"driver": "raw", "discard": of_kvm}
+    arguments = ("rbd:vms/x", disk_of(**own), {}, "disk-0")
+    options = guest.block_device(lambda *_: stock, None, arguments, {})
+    assert options == {"driver": "raw", "discard": told}
+
+
+def test_other_disks_discard_as_kvm_is_told(disk_of):
+    stock = {"driver": "raw", "discard": "ignore"}
+    arguments = ("/dev/x", disk_of(None, constants.DT_PLAIN), {}, "disk-0")
+    assert guest.block_device(lambda *_: stock, None, arguments, {}) is stock
+
+
 # Disks that are plugged in
 
 
@@ -207,7 +267,7 @@ class TestPluggedIntoGaneti30:
         assert text.startswith("json:{")
         told = json.loads(text.removeprefix("json:").replace(",,", ","))
         assert "," not in text.replace(",,", "")
-        assert told == {"driver": "raw", "file": opened(secret)}
+        assert told == {"driver": "raw", "discard": "unmap", "file": opened(secret)}
         assert qemu.secrets == {}
         assert not any(KEY in line for line in qemu.logged)
 
@@ -219,6 +279,7 @@ class TestPluggedIntoGaneti30:
         (text,) = added
         assert json.loads(text.removeprefix("json:").replace(",,", ",")) == {
             "driver": "raw",
+            "discard": "unmap",
             "file": {"driver": "host_device", "filename": "/dev/fdset/3"},
         }
 

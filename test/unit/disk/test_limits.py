@@ -205,34 +205,6 @@ def test_one_that_qemu_gets_as_a_block_device_stays_mapped(
     assert list(mapped.devices.values()) == ["/dev/null"]
 
 
-def options_of(disks, options):
-    words = ["-boot", "c"]
-    for option in options:
-        words += ["-device", "virtio-blk-pci", "-drive", option]
-    kvm_disks = [(disk, "link", "uri") for disk in disks]
-    arguments = ({}, kvm_disks, "help", "devices")
-    told = limits.name_drives(lambda *_: words, None, arguments, {})
-    return [one for one in told if one.startswith("file=")]
-
-
-def test_drives_without_a_name_get_one(two):
-    options = options_of(two, ["file=rbd:a/b,if=ide", "file=rbd:a/c,if=ide,x=y"])
-    assert options == [
-        "file=rbd:a/b,if=ide,id=disk-0",
-        "file=rbd:a/c,if=ide,x=y,id=disk-1",
-    ]
-
-
-def test_drives_with_a_name_keep_it(two):
-    options = ["file=rbd:a/b,id=x", "file=rbd:a/c,id=y,auto-read-only=off"]
-    assert options_of(two, options) == options
-
-
-def test_the_drives_of_other_disks_are_ganetis(disk_of):
-    disk = plugged(disk_of(None, constants.DT_PLAIN), "disk-0")
-    assert options_of([disk], ["file=/dev/x,if=ide"]) == ["file=/dev/x,if=ide"]
-
-
 # While it runs
 
 
