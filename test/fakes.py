@@ -822,6 +822,8 @@ class FakeRados:
     def __init__(self, cluster: FakeCeph) -> None:
         self.cluster = cluster
         self.connected = False
+        #: What was set with :meth:`conf_set`.
+        self.options: dict[str, str] = {}
 
     def connect(self) -> None:
         if not self.cluster.reachable:
@@ -832,11 +834,16 @@ class FakeRados:
     def conf_get(self, option: str) -> str:
         return self.cluster.options.get(option, "")
 
+    def conf_set(self, option: str, val: str) -> None:
+        assert isinstance(option, str)
+        assert isinstance(val, str)
+        self.options[option] = val
+
     def mon_command(
-        self, request: str, data: bytes, *_: Any, **__: Any
+        self, cmd: str, inbuf: bytes, *_: Any, **__: Any
     ) -> tuple[int, bytes, str]:
         assert self.connected, "a command over no connection"
-        return self.cluster.mon_command(request, data)
+        return self.cluster.mon_command(cmd, inbuf)
 
     def open_ioctx(self, ioctx_name: str) -> "FakePoolHandle":
         self._check_pool_name(ioctx_name)
@@ -1025,12 +1032,12 @@ class FakeRbd:
         c_ioctx: FakePoolHandle,
         c_name: str,
         features: int | None = None,
-        clone_format: int | None = None,
     ) -> None:
         images = _images(c_ioctx, "clone")
         parent = _images(p_ioctx, "clone")[p_name]
         (snapshot,) = [one for one in parent.snapshots if one.name == p_snapname]
-        assert clone_format == 2, "no test knows protected snapshots"
+        options = p_ioctx._connection.options
+        assert options["rbd_default_clone_format"] == "2", "a snapshot to protect"
         assert features is not None
         assert features & rbd.RBD_FEATURE_LAYERING
         if c_name in images:
