@@ -126,6 +126,13 @@ class LookAtImages:
 
 
 @dataclasses.dataclass(frozen=True)
+class ReleaseImages:
+    """Images that are to be removed, and that a node may have mapped."""
+
+    images: tuple[Volume, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class RenameCluster:
     """The places whose images shall tell the Ganeti cluster's new name."""
 
@@ -136,7 +143,7 @@ class RenameCluster:
 
 @dataclasses.dataclass(frozen=True)
 class Told:
-    """A sentence for each place or image that does not tell it."""
+    """What is wrong, a sentence each."""
 
     errors: tuple[str, ...]
 
@@ -235,6 +242,7 @@ DISKS = Call[DisksFacts]("ceph_disks", 60, DisksFacts)
 MAP = Call[Mapped]("ceph_map", 120, Mapped)
 LIMIT = Call[None]("ceph_limit", 30, type(None))
 IMAGES = Call[ImagesFacts]("ceph_images", 120, ImagesFacts)
+RELEASE = Call[Told]("ceph_release", 120, Told)
 CLUSTER_NAME = Call[Told]("ceph_cluster_name", 300, Told)
 #: As long as Ganeti gives the conversion of a disk.
 COPY = Call[None]("ceph_copy", 86400, type(None))
@@ -257,6 +265,7 @@ CALLS = (
     MAP,
     LIMIT,
     IMAGES,
+    RELEASE,
     CLUSTER_NAME,
     COPY,
     CLONE,

@@ -289,11 +289,7 @@ def remove(volume: Volume, grace: int = 0) -> None:
     """
     with _pool(volume, "remove") as pool:
         try:
-            # Read-only, so that this look is no watcher itself.
-            with rbd.Image(pool, volume.image, read_only=True) as image:
-                holders = _holders(volume, image)
-            if holders:
-                raise holders
+            _check_holders(volume, pool)
             if grace:
                 rbd.RBD().trash_move(pool, volume.image, grace)
             else:
@@ -303,6 +299,12 @@ def remove(volume: Volume, grace: int = 0) -> None:
         except rbd.ImageBusy:
             # Opened since the look.
             raise _in_use(volume, ()) from None
+
+
+def check_removable(volume: Volume) -> None:
+    """Raise what :func:`remove` would raise before it removes anything."""
+    with _pool(volume, "remove") as pool, contextlib.suppress(rbd.ImageNotFound):
+        _check_holders(volume, pool)
 
 
 def wipe(volume: Volume, offset: int, length: int) -> None:
@@ -568,6 +570,14 @@ def _watchers(image: Any) -> tuple[str, ...]:
         for watcher in image.watchers_list()
     }
     return tuple(sorted(hosts))
+
+
+def _check_holders(volume: Volume, pool: Any) -> None:
+    # Read-only, so that this look is no watcher itself.
+    with rbd.Image(pool, volume.image, read_only=True) as image:
+        holders = _holders(volume, image)
+    if holders:
+        raise holders
 
 
 def _holders(volume: Volume, image: Any) -> CephError | None:

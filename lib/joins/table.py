@@ -350,6 +350,14 @@ JOINS: tuple[Join, ...] = (
         "no failover while a disk is in use on the former node",
     ),
     Join(
+        "ganeti.cmdlib.instance_utils",
+        "RemoveInstance",
+        Kind.WRAP,
+        ("lu, feedback_fn, instance, ignore_failures",),
+        "ganeti_ceph.disk.removal:remove_instance",
+        "an instance is removed with all of its images or with none",
+    ),
+    Join(
         "ganeti.cmdlib.instance_migration",
         "TLMigrateInstance._ExecMigration",
         Kind.WRAP,

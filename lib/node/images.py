@@ -1,6 +1,11 @@
 """The images of an instance's disks as its node sees them."""
 
+import errno
 import json
+import time
+from collections.abc import Iterable
+
+from ganeti import constants
 
 from ganeti_ceph.disk import describe, image, inventory, mappers, trash
 from ganeti_ceph.disk.options import Mapper
@@ -13,6 +18,7 @@ from ganeti_ceph.rpc import (
     LookInTrash,
     MapImages,
     Mapped,
+    ReleaseImages,
     RenameCluster,
     Told,
     Trash,
@@ -55,6 +61,38 @@ def _map(volume: Volume, mapper: Mapper) -> str:
             " device would be a second way to it"
         )
     return mappers.map(volume, mapper, image.features(volume))
+
+
+def release(asked: ReleaseImages) -> Told:
+    """Unmap images that are to be removed; tell what else holds some of them.
+
+    So that none is removed while another one of the same instance would stay.  A
+    client that was killed just now is waited for, as Ganeti waits for each disk.
+    """
+    end = time.monotonic() + constants.DISK_REMOVE_RETRY_TIMEOUT
+    with image.together():
+        while True:
+            held = _held(asked.images)
+            lasts = any(err.errno != errno.EBUSY for err in held)
+            if not held or lasts or time.monotonic() >= end:
+                return Told(tuple(map(str, held)))
+            time.sleep(1)
+
+
+def _held(volumes: Iterable[Volume]) -> list[CephError]:
+    held: list[CephError] = []
+    for volume in volumes:
+        try:
+            mappers.unmap(volume)
+            image.check_removable(volume)
+        except CephError as err:
+            held.append(err)
+            if err.errno == errno.ETIMEDOUT:
+                # So will all others.
+                break
+        except ExecError as err:
+            held.append(CephError(str(err), errno.EBUSY))
+    return held
 
 
 def in_trash(asked: LookInTrash) -> Trash:

@@ -44,6 +44,7 @@ from ganeti_ceph.rpc import (
     Outcomes,
     Purge,
     Purged,
+    ReleaseImages,
     RenameCluster,
     Restore,
     Told,
@@ -125,6 +126,10 @@ def _images(sent: Any) -> ImagesFacts:
     return inventory.look(wire.decode(LookAtImages, sent, "the images to look at"), run)
 
 
+def _release(sent: Any) -> Told:
+    return images.release(wire.decode(ReleaseImages, sent, "the images to release"))
+
+
 def _cluster_name(sent: Any) -> Told:
     return images.tell_name(wire.decode(RenameCluster, sent, "the cluster's names"))
 
@@ -200,6 +205,7 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.MAP: _map,
     rpc.LIMIT: _limit,
     rpc.IMAGES: _images,
+    rpc.RELEASE: _release,
     rpc.CLUSTER_NAME: _cluster_name,
     rpc.COPY: _copy,
     rpc.CLONE: _clone,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import Result, TestLab
@@ -279,6 +280,33 @@ def test_an_instance_runs_while_it_is_exported(place: TestLab, access: str) -> N
     guest.gnt("remove -f --shutdown-timeout=0")
     assert len(table(place)) == 1
     place.run("node1", "gnt-storage trash --force --all purge")
+
+
+def test_what_a_broken_export_leaves_is_told(place: TestLab) -> None:
+    guest = Guest(place, "guest7.lab.example")
+    guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G")
+    (image,) = guest.images()
+    export = f"gnt-backup export --noshutdown -n node2 {guest.name}"
+    # The node daemon dies once the clone holds what was the image's snapshot.
+    kill = (
+        f"until rbd snap ls --all {image} | grep -q trash; do sleep 0.2; done;"
+        " pkill -9 -f sbin/ganeti-noded"
+    )
+    try:
+        with ThreadPoolExecutor() as pool:
+            done = pool.submit(place.run, "node1", export, check=False, timeout=300)
+            place.run("node1", kill, timeout=120)
+            assert done.result().returncode == 1
+    finally:
+        place.run("node1", "/usr/lib/ganeti/daemon-util start ganeti-noded")
+    (clone,) = set(images(place)) - {image}
+    said = place.run("node1", "gnt-cluster verify", check=False).stdout
+    assert f"the image rbd/{clone} is of no instance ({guest.name} had it)" in said
+    assert f"'rbd rm rbd/{clone}'" in said
+    place.run("node1", f"rbd rm --no-progress rbd/{clone}")
+    assert place.run("node1", f"rbd snap ls --all {image}").stdout == ""
+    guest.gnt("remove -f --shutdown-timeout=0")
+    assert images(place) == {}
 
 
 def test_a_disk_in_use_keeps_its_instance_where_it_is(place: TestLab) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ganeti_ceph import ceph
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.node import cluster, files, members, services
+from ganeti_ceph.node import cluster, files, images, members, services
 
 
 class Tree:
@@ -120,6 +120,6 @@ def storage(monkeypatch):
 def clock(monkeypatch):
     """The time, which only waiting passes."""
     clock = fakes.FakeClock()
-    for module in (cluster, members):
+    for module in (cluster, images, members):
         monkeypatch.setattr(module, "time", clock)
     return clock

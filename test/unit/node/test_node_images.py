@@ -13,7 +13,7 @@ from ganeti_ceph.disk.options import Mapper
 from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.node import images
-from ganeti_ceph.rpc import LookAtDisks, LookInTrash, MapImages
+from ganeti_ceph.rpc import LookAtDisks, LookInTrash, MapImages, ReleaseImages, Told
 
 WEB0, WEB1 = Volume("vms", "web0"), Volume("vms", "web1")
 ASKED = LookAtDisks("web", (("uuid-0", WEB0), ("uuid-1", WEB1)))
@@ -213,3 +213,55 @@ def test_a_place_that_cannot_be_seen_is_named_and_hides_no_other(there, storage)
 
 def test_nowhere_is_nothing_in_the_trash(storage):
     assert images.in_trash(LookInTrash(())) == images.Trash((), ())
+
+
+# Before they are removed
+
+RELEASE = ReleaseImages((WEB0, WEB1))
+
+
+def test_images_that_nothing_holds_are_unmapped_and_stay(there, mapped):
+    mapped.devices[WEB1] = "/dev/zero"
+    assert images.release(RELEASE) == Told(())
+    assert mapped.devices == {}
+    assert set(there) == {"web0", "web1"}
+
+
+def test_what_holds_images_for_good_is_told_at_once(there, mapped, clock):
+    began = clock.now
+    there["web0"].watchers = ["192.0.2.1:0/7"]
+    there["web1"].snapshots = [fakes.FakeSnapshot("monday")]
+    first, second = images.release(RELEASE).errors
+    assert "vms/web0 is in use at 192.0.2.1" in first
+    assert "vms/web1 has the snapshots monday" in second
+    assert clock.now == began
+
+
+def test_an_image_in_use_is_waited_for(there, mapped, clock):
+    there["web1"].watchers = ["192.0.2.1:0/7"]
+    clock.after(20, there["web1"].watchers.clear)
+    assert images.release(RELEASE) == Told(())
+
+
+def test_one_that_stays_in_use_is_told_in_the_end(there, mapped, clock):
+    began = clock.now
+    there["web1"].watchers = ["192.0.2.1:0/7"]
+    (error,) = images.release(RELEASE).errors
+    assert "vms/web1 is in use at 192.0.2.1" in error
+    assert 30 <= clock.now - began <= 32
+
+
+def test_a_device_in_use_is_told_in_the_end(there, mapped, clock):
+    mapped.failing = "/dev/null is mounted on /mnt"
+    assert images.release(RELEASE).errors == (mapped.failing, mapped.failing)
+
+
+def test_an_image_that_is_gone_already_holds_nothing_up(there, mapped):
+    del there["web0"]
+    assert images.release(RELEASE) == Told(())
+
+
+def test_a_silent_cluster_is_waited_for_once(there, mapped, storage):
+    storage.reachable = False
+    (error,) = images.release(RELEASE).errors
+    assert "cannot connect" in error
