@@ -233,6 +233,9 @@ def effect(
             ),
         )
         return with_facts(node, has_keys=False), cluster
+    if isinstance(step, steps.DropKeys):
+        nothing = {"has_keys": False, "has_client": False, "has_collector": False}
+        return with_facts(node, mons=(), mgrs=(), **nothing), cluster
     if isinstance(step, steps.ForgetHost):
         left = tuple(osd for osd in cluster.osds if osd.id not in step.osds)
         return node, dataclasses.replace(cluster, osds=left)
