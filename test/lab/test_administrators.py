@@ -79,6 +79,22 @@ def test_parameters_of_two_administrators_are_both_kept(lab: TestLab) -> None:
         assert re.search(rf"^ +{re.escape(name)}: {value}$", shown, re.M), shown
 
 
+def test_what_needs_a_storage_cluster_says_how_to_make_one(lab: TestLab) -> None:
+    before = lab.run("node1", "gnt-cluster list-tags; gnt-group list-tags default")
+    for command, why in (
+        ("gnt-storage repair", "'gnt-storage init-distributed-storage -s ceph GROUP'"),
+        ("gnt-storage repair node2", "there is no storage cluster"),
+        ("gnt-storage status", "there is no finished storage cluster"),
+        ("gnt-storage trash list", "no disk is in a storage cluster"),
+    ):
+        assert why in refused(lab.run("node1", command, check=False))
+    after = lab.run("node1", "gnt-cluster list-tags; gnt-group list-tags default")
+    assert after.stdout == before.stdout
+    # What they see to otherwise is Ganeti's alone.
+    lab.run("node1", "gnt-node modify --drained=yes node2")
+    lab.run("node1", "gnt-node modify --drained=no node2")
+
+
 def test_two_that_make_the_storage_make_one(lab: TestLab) -> None:
     done = at_once(lab, INIT, INIT)
     assert [one.returncode for one in done] == [0, 0], done
@@ -112,6 +128,12 @@ def test_a_mon_moves_within_its_rack_and_the_rack_keeps_its_node(guest: Guest) -
     lab.run("node1", "gnt-node modify --offline=yes node2", timeout=300)
     assert mons(lab) == {"node1", "node3", "node4"}
     lives_on(guest)
+    for node, why in (
+        ("node2", "is offline: 'gnt-node add --readd node2.lab.example' brings"),
+        ("node5", f"{NODE5} is not in node group default"),
+    ):
+        said = refused(lab.run("node1", f"gnt-storage repair {node}", check=False))
+        assert why in said
     readd(lab, "node2")
     assert mons(lab) == {"node1", "node3", "node4"}
     drained = "gnt-node modify --drained=yes node4"
@@ -260,6 +282,32 @@ def test_osds_that_are_nearly_full_are_told(lab: TestLab) -> None:
     finally:
         lab.run("node1", "ceph osd set-nearfull-ratio 0.85")
     nothing_to_do(lab)
+
+
+def test_a_node_that_is_taken_out_keeps_no_key(guest: Guest) -> None:
+    """The chapter "Taking nodes out for good" of the guide."""
+    lab = guest.lab
+    (osd,) = osds(lab)["node5"]
+    lab.run("node1", "gnt-node modify --drained=yes node5")
+    wait_clean(lab)
+    lab.run("node1", "gnt-node modify --offline=yes node5", timeout=300)
+    end = time.monotonic() + 60
+    while (done := lab.run("node1", "gnt-node remove node5", check=False)).returncode:
+        # Until the mgr has heard of it.
+        assert "may hold what is nowhere else" in refused(done)
+        assert time.monotonic() < end
+    assert "still has keys" not in done.stdout + done.stderr
+    left = lab.run(
+        "node5",
+        "ls /etc/ceph /var/lib/ceph/mon /var/lib/ceph/mgr; systemctl list-units"
+        " --plain --no-legend --state=active 'ceph-*@*' ganeti-ceph-collector",
+    ).stdout
+    assert not re.search("keyring|ceph-node5|@|collector", left), left
+    assert "node5" not in hosts_by_rack(lab).get("R3", [])
+    users = {one["entity"] for one in ceph(lab, "auth ls")["auth_dump"]}
+    assert not users & {f"osd.{osd}", "mgr.node5"}
+    nothing_to_do(lab)
+    lives_on(guest)
 
 
 def aim(lab: TestLab, node: str) -> int:
