@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import NewLab, Result, TestLab
 from guests import Guest
-from test_init import DISK, INIT
+from test_init import DISK, INIT, modify
 from test_init_ipv6 import hosts_by_rack
-from test_life import in_ganeti, readd
+from test_life import SPARE, in_ganeti, readd, settled
 from test_nodes import (
     ADD,
     ceph,
@@ -30,6 +30,8 @@ from test_nodes import (
 pytestmark = pytest.mark.slow
 
 RACKS = {"node1": "R1", "node2": "R2", "node3": "R2", "node4": "R3"}
+#: A disk that each node has, which at first is elsewhere.
+MORE = "/dev/disk/by-id/lab-disk-2"
 NODE5 = "node5.lab.example"
 NOTHING = "there is nothing to do"
 
@@ -37,8 +39,9 @@ NOTHING = "there is nothing to do"
 @pytest.fixture(scope="module")
 def lab(new_lab: NewLab) -> TestLab:
     """Five nodes, one of which is in another group, and no storage yet."""
-    lab = new_lab("--nodes=5")
+    lab = new_lab("--nodes=5", "--disks=2")
     for node, rack in RACKS.items():
+        lab.run(node, f"mkdir -p {SPARE}; mv {MORE} {SPARE}")
         lab.run("node1", f"gnt-node add-tags {node} ceph:rack:{rack}")
     lab.run("node1", "gnt-group add other; gnt-group assign-nodes other node5")
     return lab
@@ -234,6 +237,36 @@ def slowly(lab: TestLab) -> Iterator[None]:
         "node1",
         "ceph config rm osd osd_recovery_sleep; rbd rm --no-progress lab-data",
     )
+
+
+def test_a_node_gets_one_more_disk(guest: Guest) -> None:
+    """The chapter "More nodes and disks" of the guide, as far as disks go."""
+    lab = guest.lab
+    (old,) = osds(lab)["node3"]
+    lab.run("node3", f"mv {SPARE}/lab-disk-2 {MORE}")
+    modify(lab, f"ceph:disk={DISK},disk={MORE}*")
+    planned = f"node3.lab.example: {MORE} (10.0 GiB): make and start an OSD"
+    said = lab.run("node1", "gnt-storage repair --dry-run").stdout
+    assert said.count("make and start an OSD") == 1
+    assert planned in said
+    assert list(osds(lab)["node3"]) == [old]
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    (new,) = set(osds(lab)["node3"]) - {old}
+    assert osds(lab)["node3"][new]["up"]
+    nothing_to_do(lab)
+    lives_on(guest)
+    # As it was.
+    lab.run("node1", f"ceph osd out {new}")
+    settled(lab)
+    lab.run("node3", f"systemctl disable --now ceph-osd@{new}")
+    modify(lab, f"ceph:disk={DISK}")
+    lab.run(
+        "node1",
+        f"for i in $(seq 60); do ceph osd safe-to-destroy {new} && break; sleep 1;"
+        f" done; ceph osd purge {new} --yes-i-really-mean-it",
+    )
+    lab.run("node3", f"rm -r /var/lib/ceph/osd/ceph-{new}; mv {MORE} {SPARE}")
+    nothing_to_do(lab)
 
 
 def test_a_drain_shows_how_long_it_takes_and_may_be_taken_back(
