@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import NewLab, Result, TestLab
 from guests import Guest
+from test_faults import DEATH, REVIVE, SERVE, dies_in, told
 from test_init import DISK, INIT, modify
 from test_init_ipv6 import hosts_by_rack
-from test_life import SPARE, in_ganeti, readd, settled
+from test_life import COLLECTOR, COLLECTOR_KEY, SPARE, in_ganeti, readd, settled
 from test_nodes import (
     ADD,
     ceph,
@@ -239,6 +240,68 @@ def slowly(lab: TestLab) -> Iterator[None]:
     )
 
 
+# Steps in which the node daemon dies; test_faults.py has the others
+
+
+@pytest.fixture(scope="module")
+def mortal(lab: TestLab) -> Iterator[None]:
+    """Node daemons that die where they are told to."""
+    for node in (*RACKS, "node5"):
+        again = f"/usr/lib/ganeti/daemon-util stop ganeti-noded; {REVIVE}"
+        lab.run(node, f"cp {SERVE} /root; cat >> {SERVE}; {again}", stdin=DEATH)
+    yield
+    for node in (*RACKS, "node5"):
+        lab.run(node, f"cp /root/serve.py {SERVE}")
+
+
+def test_the_node_daemon_dies_while_it_makes_a_collector(
+    guest: Guest, mortal: None
+) -> None:
+    lab = guest.lab
+    lab.run("node3", f"rm {COLLECTOR_KEY}")
+    repair = "gnt-storage repair"
+    told(dies_in(lab, "collector", "node3", repair), repair)
+    lab.run("node1", repair, timeout=300)
+    lab.run("node3", f"test -e {COLLECTOR_KEY}; systemctl is-active {COLLECTOR}")
+    nothing_to_do(lab)
+    lives_on(guest)
+
+
+def test_the_node_daemon_dies_while_a_host_moves(guest: Guest, mortal: None) -> None:
+    lab = guest.lab
+    repair = "gnt-storage repair"
+    for before, after in (("R2", "R4"), ("R4", "R2")):
+        lab.run("node1", f"gnt-node remove-tags node3 ceph:rack:{before}")
+        lab.run("node1", f"gnt-node add-tags node3 ceph:rack:{after}")
+        if after == "R4":
+            told(dies_in(lab, "place", "node1", repair), repair)
+            assert hosts_by_rack(lab).get("R4") is None
+        lab.run("node1", repair, timeout=300)
+        assert "node3" in hosts_by_rack(lab)[after]
+    nothing_to_do(lab)
+    lives_on(guest)
+
+
+@pytest.mark.parametrize("step", ["ok-to-stop", "hand-over"])
+def test_the_node_daemon_dies_before_anything_of_a_node_stops(
+    guest: Guest, mortal: None, step: str
+) -> None:
+    lab = guest.lab
+    wait_clean(lab)
+    end = time.monotonic() + 60
+    while (active := ceph(lab, "mgr dump")["active_name"]) in ("", "node1"):
+        assert time.monotonic() < end
+        lab.run("node1", "ceph mgr fail", check=False)
+        time.sleep(5)
+    offline = f"gnt-node modify --offline=yes {active}"
+    told(dies_in(lab, step, "node1", offline), "gnt-node modify")
+    assert in_ganeti(lab, "offline", active) == "N"
+    assert [one["up"] for one in osds(lab)[active].values()] == [1]
+    lives_on(guest)
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    nothing_to_do(lab)
+
+
 def test_a_node_gets_one_more_disk(guest: Guest) -> None:
     """The chapter "More nodes and disks" of the guide, as far as disks go."""
     lab = guest.lab
@@ -322,7 +385,7 @@ def test_a_node_that_is_taken_out_keeps_no_key(guest: Guest) -> None:
     lab = guest.lab
     (osd,) = osds(lab)["node5"]
     lab.run("node1", "gnt-node modify --drained=yes node5")
-    wait_clean(lab)
+    settled(lab)
     lab.run("node1", "gnt-node modify --offline=yes node5", timeout=300)
     end = time.monotonic() + 60
     while (done := lab.run("node1", "gnt-node remove node5", check=False)).returncode:
