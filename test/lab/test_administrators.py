@@ -298,8 +298,11 @@ def test_the_node_daemon_dies_before_anything_of_a_node_stops(
     assert in_ganeti(lab, "offline", active) == "N"
     assert [one["up"] for one in osds(lab)[active].values()] == [1]
     lives_on(guest)
-    lab.run("node1", "gnt-storage repair", timeout=300)
+    lab.run("node1", offline, timeout=300)
+    readd(lab, active)
+    assert len(mons(lab)) == 3
     nothing_to_do(lab)
+    lives_on(guest)
 
 
 def test_a_node_gets_one_more_disk(guest: Guest) -> None:
