@@ -429,6 +429,9 @@ def check_addition(
             ready=True,
             joining={newcomer.uuid},
         )
+        if unit.op.readd:
+            # Only a node that Ganeti knows can have tags that say where it stands.
+            reasons += plan.unplaced(found, storage.params)
         if reasons:
             raise PrereqError("\n".join(reasons))
     return result

@@ -1,5 +1,6 @@
 """Ganeti's jobs on nodes: what they ask, refuse and do to the storage cluster."""
 
+import contextlib
 import dataclasses
 import types
 
@@ -592,8 +593,9 @@ def test_nodes_without_storage_are_removed_by_ganeti_alone(made):
 def addition(made):
     """Check whether a node may be added."""
 
-    def check(node, group="uuid-of-default"):
+    def check(node, group="uuid-of-default", readd=False, tags=()):
         unit = types.SimpleNamespace(
+            op=types.SimpleNamespace(readd=readd),
             cfg=made.config,
             rpc=made.rpc,
             node_group=group,
@@ -601,7 +603,7 @@ def addition(made):
                 name=node.name,
                 primary_ip=node.primary_ip,
                 secondary_ip=node.secondary_ip,
-                GetTags=set,
+                GetTags=lambda: set(tags),
             ),
         )
         made.nodes.nodes[node.name] = node
@@ -637,6 +639,27 @@ def test_a_node_without_the_extension_may_not(addition, made):
     with pytest.raises(ganeti_errors.OpPrereqError) as caught:
         addition(node)
     assert "has no ganeti-ceph" in caught.value.args[0]
+
+
+@pytest.mark.parametrize(
+    ("readd", "tags", "may"),
+    [
+        # Of a node that is new nobody can have said where it stands.
+        (False, (), True),
+        (True, (), False),
+        (True, ("ceph:rack:R1",), True),
+    ],
+)
+def test_where_a_node_stands_is_known_before_it_comes_back(
+    addition, made, readd, tags, may
+):
+    made.config.find("cluster").AddTag("ceph:failure-domain:rack")
+    refused = contextlib.nullcontext()
+    if not may:
+        words = "gnt-node add-tags node4 ceph:rack:NAME"
+        refused = pytest.raises(ganeti_errors.OpPrereqError, match=words)
+    with refused:
+        addition(make_node("node4"), readd=readd, tags=tags)
 
 
 def test_a_node_of_another_group_is_not_looked_at(addition, made):
