@@ -17,6 +17,8 @@ from ganeti_ceph.steps import AwaitDaemons, AwaitHealth, Keys, Settle, names_of
 
 #: What to do about health checks of Ceph's; of others its own words have to do.
 REMEDIES = {
+    "DAEMON_OLD_VERSION": "upgrade the nodes that have the older one, or start their"
+    " daemons anew ('gnt-node modify --offline=yes', then 'gnt-node add --readd')",
     "MON_CLOCK_SKEW": "synchronise the nodes' clocks (chrony)",
     "MON_DISK_BIG": "compact its store ('ceph tell mon.ID compact')",
     "MON_DISK_CRIT": "make room on the file system of /var/lib/ceph/mon",
@@ -118,9 +120,15 @@ def findings(
     planned, texts = _drift(old, params, fsid, cluster)
     found += [Finding(None, text) for text in texts]
     found += [
-        Finding(None, f"{text}; upgrade the others, too", False)
+        Finding(
+            None,
+            f"{text}; upgrade the others, too ('apt upgrade' on each while 'gnt-node"
+            " modify --offline=yes' has it offline)",
+            False,
+        )
         for text in plan.differing_versions(nodes)
     ]
+    found += _outdated(old, cluster)
     found += [
         Finding(node.name, f"{path} may be read by others: chmod 600, chown as it was")
         for node in nodes
@@ -194,6 +202,23 @@ def _differences(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[F
                 one.name,
                 f"{outside} is marked out and takes no data: 'gnt-storage repair"
                 f" {one.name}' marks it in",
+                error=False,
+            )
+
+
+def _outdated(nodes: Iterable[Node], cluster: ClusterFacts) -> Iterable[Finding]:
+    """Say where daemons run on from before an upgrade of their packages."""
+    running = dict(cluster.versions)
+    for node in nodes:
+        there = plan.installed(node)
+        others = [one for one in running.get(node.host, ()) if one not in there]
+        if others:
+            yield Finding(
+                node.name,
+                f"daemons of Ceph {', '.join(others)} run there, and"
+                f" {', '.join(sorted(there))} is installed: 'gnt-node modify"
+                f" --offline=yes {node.name}', then 'gnt-node add --readd {node.name}'"
+                " has them start anew",
                 error=False,
             )
 

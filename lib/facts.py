@@ -149,6 +149,8 @@ class ClusterFacts:
     backfillfull: float = 0.9
     #: How many placement groups serve nobody now; None if no mgr counts them.
     inactive: int | None = 0
+    #: The versions of Ceph that run on each host.
+    versions: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ done, :func:`plan` what is still to do.  On a finished cluster there is nothing.
 
 import dataclasses
 import ipaddress
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -156,6 +157,15 @@ def _packages(nodes: Iterable[Node]) -> Iterable[str]:
 def _versions(node: Node) -> set[str]:
     have = dict(node.facts.packages)
     return {have[name] for name in PACKAGES if name in have}
+
+
+def installed(node: Node) -> set[str]:
+    """Return the versions of Ceph, as its daemons tell them, that a node would start.
+
+    The daemons know nothing of what Debian adds: 18.2.7+ds-1 is 18.2.7 to them.
+    """
+    found = (re.match(r"(?:\d+:)?([0-9.]+)", one) for one in _versions(node))
+    return {one[1] for one in found if one}
 
 
 def differing_versions(nodes: Iterable[Node]) -> list[str]:

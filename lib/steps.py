@@ -420,6 +420,22 @@ class ForgetHost:
 
 
 @dataclasses.dataclass(frozen=True)
+class DropKeys:
+    """Leave no key on a node that is part of the storage cluster no more.
+
+    The key that opens the disks of all instances goes, and so does what mons keep, in
+    which all keys are.
+    """
+
+    name: ClassVar[str] = "keys"
+    limit: ClassVar[int] = 160
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return "delete the keys of the storage cluster, and its mon and mgr"
+
+
+@dataclasses.dataclass(frozen=True)
 class AwaitDaemons:
     """Wait until daemons serve; what is wrong elsewhere is not waited for."""
 
@@ -476,6 +492,7 @@ Step = (
     | RemoveMon
     | StopDaemons
     | ForgetHost
+    | DropKeys
     | AwaitDaemons
     | AwaitHealth
 )
@@ -501,6 +518,7 @@ KINDS: dict[str, type[Step]] = {
         RemoveMon,
         StopDaemons,
         ForgetHost,
+        DropKeys,
         AwaitDaemons,
         AwaitHealth,
     )

@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,9 @@ def effect(
             ),
         )
         return with_facts(node, has_keys=False), cluster
+    if isinstance(step, steps.DropKeys):
+        nothing = {"has_keys": False, "has_client": False, "has_collector": False}
+        return with_facts(node, mons=(), mgrs=(), **nothing), cluster
     if isinstance(step, steps.ForgetHost):
         left = tuple(osd for osd in cluster.osds if osd.id not in step.osds)
         return node, dataclasses.replace(cluster, osds=left)
@@ -436,6 +440,8 @@ class FakeCeph:
         self.keys: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.modules_off: set[str] = set()
         self.checks: dict[str, dict[str, Any]] = {}
+        #: Daemons ("mon.node1") that are of another version than the others.
+        self.versions: dict[str, str] = {}
         #: By name, in pools ("vms") and in namespaces of theirs ("vms/blue").
         self.images: dict[str, dict[str, FakeImage]] = {}
         #: The same for the trash, by the images' ids.
@@ -569,6 +575,37 @@ class FakeCeph:
                 for pool in self.pools.values()
             ],
         }
+
+    def _versions(self) -> Any:
+        running = [f"mon.{name}" for name in self.quorum]
+        running += [f"mgr.{name}" for name in self.mgrs]
+        running += [f"osd.{one.id}" for one in self.osds.values() if one.up]
+        return {"overall": Counter(map(self._version, running))}
+
+    def _version(self, daemon: str) -> str:
+        return f"ceph version {self.versions.get(daemon, '18.2.7')} (6b0e988) (stable)"
+
+    def _metadata(self, kind: str, names: Mapping[str, str | None]) -> Any:
+        return [
+            {
+                "name": name,
+                "hostname": f"{host}.example.org",
+                "ceph_version": self._version(f"{kind}.{name}"),
+            }
+            for name, host in names.items()
+        ]
+
+    def _mon_metadata(self) -> Any:
+        return self._metadata("mon", {name: name for name in self.mons})
+
+    def _mgr_metadata(self) -> Any:
+        return self._metadata("mgr", {name: name for name in self.mgrs})
+
+    def _osd_metadata(self) -> Any:
+        ran = {str(one.id): one.host for one in self.osds.values() if not one.new}
+        return [
+            {"id": int(one.pop("name")), **one} for one in self._metadata("osd", ran)
+        ]
 
     def _osd_stat(self) -> Any:
         up = sum(osd.up for osd in self.osds.values())

@@ -28,7 +28,7 @@ from ganeti_ceph.jobs.survey import (
 from ganeti_ceph.plan import Node, Stage
 from ganeti_ceph.rpc import AskLeave
 from ganeti_ceph.state import Phase
-from ganeti_ceph.steps import StopDaemons
+from ganeti_ceph.steps import DropKeys, StopDaemons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -373,7 +373,28 @@ def remove(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     unit = instance
     feedback = args[0] if args else kwargs["feedback_fn"]
     _run(unit, feedback, f"gnt-node remove {unit.node.name}")
+    if unit.ceph_stages:
+        _drop_keys(unit)
     return wrapped(*args, **kwargs)
+
+
+def _drop_keys(unit: Any) -> None:
+    """Leave no key on a node that has left; one that is dead keeps what it has."""
+    name = unit.node.name
+    step = DropKeys()
+    # It is offline, and Ganeti calls those by their names at the most.
+    runner = ganeti_rpc.DnsOnlyRunner()
+    sent = {name: rpc.encode_steps((step,))}
+    reply = rpc.call(runner, rpc.DO, sent, step.limit)[name]
+    outcomes = reply.answer.steps if reply.answer else ()
+    error = next((one.error for one in outcomes if one.error), reply.error)
+    if error:
+        unit.LogWarning(
+            "%s still has keys of the storage cluster, which open the disks of all"
+            " instances: erase its disks before anybody else gets them (%s)",
+            name,
+            error,
+        )
 
 
 # gnt-node add
@@ -408,6 +429,9 @@ def check_addition(
             ready=True,
             joining={newcomer.uuid},
         )
+        if unit.op.readd:
+            # Only a node that Ganeti knows can have tags that say where it stands.
+            reasons += plan.unplaced(found, storage.params)
         if reasons:
             raise PrereqError("\n".join(reasons))
     return result

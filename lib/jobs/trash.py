@@ -48,6 +48,9 @@ class LUTrash(StorageUnit):
             raise PrereqError("no disk is in a storage cluster, and so no image")
         trash = self._look(LookInTrash(tuple(sorted(places))))
         self.warnings = trash.errors
+        if not trash.images and len(self.warnings) == len(places):
+            # An empty list would say that nothing is there.
+            raise PrereqError(f"no trash can be seen: {'; '.join(self.warnings)}")
         self.images = choose(trash.images, wanted)
         if self.action == "restore":
             (found,) = self.images

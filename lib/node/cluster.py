@@ -1,14 +1,14 @@
 """What one node does for the whole storage cluster: status, settings, pool, health."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import rados
 
 from ganeti_ceph import ceph
 from ganeti_ceph.cephconf import Mon
-from ganeti_ceph.collector.read import serves
+from ganeti_ceph.collector.read import host, serves, version
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import ClusterFacts, Osd, OsdUse, Pool, PoolUse, Report
 from ganeti_ceph.node import crush
@@ -115,7 +115,41 @@ def _facts(cluster: rados.Rados, status: dict[str, Any]) -> ClusterFacts:
         places=tuple(sorted(crush.places(tree).items())),
         backfillfull=osds["backfillfull_ratio"],
         inactive=count_inactive(status) if active else None,
+        versions=_versions(cluster, hosts, quorum, managers, osds),
     )
+
+
+def _versions(
+    cluster: rados.Rados,
+    hosts: Mapping[int, str],
+    quorum: Mapping[str, Any],
+    managers: Mapping[str, Any],
+    osds: Mapping[str, Any],
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return which versions of Ceph run on each host.
+
+    ``hosts`` are those of the OSDs; the rest are answers of Ceph's.
+    """
+    up = {one["osd"] for one in osds["osds"] if one["up"]}
+    mons = set(quorum["quorum_names"])
+    mgrs = {managers.get("active_name"), *(one["name"] for one in managers["standbys"])}
+    counted = ceph.command(cluster, "versions")["overall"]
+    if len(counted) < 2:
+        # Nobody has to be asked for what each OSD tells of itself, which is much.
+        everywhere = tuple(filter(None, map(version, counted)))
+        there = mons | mgrs | {hosts[one] for one in up if one in hosts}
+        return tuple((one, everywhere) for one in sorted(filter(None, there)))
+    found: dict[str, set[str]] = {}
+    for kind, key, running in (
+        ("mon", "name", mons),
+        ("mgr", "name", mgrs),
+        ("osd", "id", up),
+    ):
+        for one in ceph.command(cluster, f"{kind} metadata"):
+            where, what = host(one.get("hostname")), version(one.get("ceph_version"))
+            if one[key] in running and where and what:
+                found.setdefault(where, set()).add(what)
+    return tuple((one, tuple(sorted(what))) for one, what in sorted(found.items()))
 
 
 def hosts_of_osds(cluster: rados.Rados) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 import datetime
 import errno
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 import rados
 
 from ganeti_ceph import ceph
+from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.node import collector, crush, files, services
 from ganeti_ceph.node.cluster import hosts_of_osds
@@ -199,6 +201,26 @@ def forget(step: ForgetHost) -> str:
         # Not an error where there is none.
         ceph.command(cluster, "auth rm", entity=f"mgr.{step.host}")
     return f"host {step.host} is forgotten"
+
+
+def drop_keys(run: Runner) -> str:
+    """Delete what opens the storage cluster, and what could start it here."""
+    found = [
+        (kind, path)
+        for kind in ("mon", "mgr")
+        for pattern in ("ceph-*", ".ganeti-ceph-*")
+        for path in sorted((files.DATA / kind).glob(pattern))
+    ]
+    # It may have been dead when it was taken offline.
+    running = [(kind, path.name) for kind, path in found if path.name[0] != "."]
+    services.stop([(kind, name.removeprefix("ceph-")) for kind, name in running], run)
+    if files.keyring(collector.USER).exists():
+        collector.remove(run)
+    for _, path in found:
+        shutil.rmtree(path)
+    for path in (files.ADMIN_KEYRING, files.keyring(DISK_USER)):
+        path.unlink(missing_ok=True)
+    return "no key of the storage cluster is there any more"
 
 
 def await_daemons(step: AwaitDaemons) -> str:

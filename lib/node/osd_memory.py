@@ -69,7 +69,7 @@ def total(proc: Path = Path("/proc")) -> int:
 
 def apply(params: StorageParameters, instances: int) -> list[str]:
     """Tell each running OSD of this node what to aim at; name those that changed."""
-    sockets = sorted(_SOCKETS.glob("ceph-osd.*.asok"))
+    sockets = [one for one in sorted(_SOCKETS.glob("ceph-osd.*.asok")) if _listens(one)]
     if not sockets:
         return []
     aim = target(params, total(), instances, len(sockets))
@@ -83,7 +83,7 @@ def apply(params: StorageParameters, instances: int) -> list[str]:
                 return False
             _ask(path, "config set", var=_OPTION, val=[str(aim)])
         except (ExecError, LookupError, TypeError, ValueError) as err:
-            # The others are told all the same; one that was killed leaves its socket.
+            # The others are told all the same.
             logging.warning("ganeti-ceph cannot set the memory of an OSD: %s", err)
             return False
         return True
@@ -92,6 +92,20 @@ def apply(params: StorageParameters, instances: int) -> list[str]:
         told = list(threads.map(tell, sockets))
     names = (path.name.removeprefix("ceph-").removesuffix(".asok") for path in sockets)
     return [name for name, changed in zip(names, told, strict=True) if changed]
+
+
+def _listens(path: Path) -> bool:
+    """Tell whether an OSD is behind a socket; one that ends leaves it there."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_PATIENCE)
+        try:
+            connection.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            # It has too much to do, or no right is had: one is there.
+            return True
+    return True
 
 
 def _ask(path: Path, prefix: str, **arguments: Any) -> Any:

@@ -74,6 +74,7 @@ _ACTIONS: dict[type[Step], Callable[[Any], str]] = {
     steps.RemoveMon: members.remove_mon,
     steps.StopDaemons: lambda step: members.stop(step, run),
     steps.ForgetHost: members.forget,
+    steps.DropKeys: lambda _: members.drop_keys(run),
     steps.AwaitDaemons: members.await_daemons,
     steps.AwaitHealth: cluster.await_health,
 }

@@ -60,13 +60,15 @@ class Guest:
     lab: TestLab
     name: str
     pool: str = "rbd"
+    #: The node where Ganeti's commands run.
+    master: str = "node1"
 
     def gnt(
         self, command: str, *after: str, check: bool = True, timeout: float = 240
     ) -> Result:
         """Run gnt-instance: a command with its options, the name, what comes after."""
         words = ["gnt-instance", *command.split(), self.name, *after]
-        return self.lab.run("node1", words, check=check, timeout=timeout)
+        return self.lab.run(self.master, words, check=check, timeout=timeout)
 
     def node(self) -> str:
         """Return the node that it is on."""
@@ -75,13 +77,13 @@ class Guest:
 
     def images(self) -> list[str]:
         """Return its disks' images, in the disks' order."""
-        found: list[str] = look(self.lab, "node1", "disks", self.name)
+        found: list[str] = look(self.lab, self.master, "disks", self.name)
         return found
 
     def written(self, boot: int, beat: int = 0, disk: int = 0) -> Written:
         """Return what it has on a disk, once it is of this boot and after this beat."""
         words = [self.pool, self.images()[disk], str(boot), str(beat), "90"]
-        return Written(**look(self.lab, "node1", "written", *words))
+        return Written(**look(self.lab, self.master, "written", *words))
 
     @property
     def survives_migration(self) -> bool:
@@ -95,7 +97,7 @@ class Guest:
     def watchers(self, disk: int = 0) -> list[str]:
         """Return the addresses of those who have a disk open."""
         found: list[str] = look(
-            self.lab, "node1", "watchers", self.pool, self.images()[disk]
+            self.lab, self.master, "watchers", self.pool, self.images()[disk]
         )
         return found
 

@@ -64,11 +64,11 @@ def ceph(lab: TestLab, command: str, node: str = "node1") -> Any:
     return json.loads(done.stdout)
 
 
-def wait_clean(lab: TestLab, seconds: float = 120) -> None:
+def wait_clean(lab: TestLab, seconds: float = 120, node: str = "node1") -> None:
     """Wait until all copies of all data are where they belong."""
     end = time.monotonic() + seconds
     while True:
-        groups = ceph(lab, "status")["pgmap"]
+        groups = ceph(lab, "status", node)["pgmap"]
         states = {one["state_name"] for one in groups["pgs_by_state"]}
         if states <= {"active+clean", "active+clean+scrubbing"}:
             return

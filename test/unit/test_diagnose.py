@@ -6,7 +6,7 @@ import pytest
 from fakes import FSID, make_device, make_node, make_nodes, osd_dir, with_facts
 from outcome import changed, finished
 
-from ganeti_ceph import diagnose
+from ganeti_ceph import diagnose, plan
 from ganeti_ceph.diagnose import Finding, Member
 from ganeti_ceph.facts import Osd
 from ganeti_ceph.params import StorageParameters
@@ -110,6 +110,32 @@ def test_nothing_is_to_do_on_a_node_that_is_not_part_of_it_yet(made):
 def test_nodes_that_are_all_not_part_of_it_yet_are_each_said(made):
     known = [dataclasses.replace(one, ready=False) for one in members()]
     assert [one.node for one in found(made, known)] == ["node1", "node2", "node3"]
+
+
+# Versions
+
+
+def test_daemons_of_another_version_than_is_installed_are_said_with_the_command(made):
+    versions = (
+        ("node1", ("18.2.7",)),
+        # It was upgraded, and only some of its daemons were started since.
+        ("node2", ("18.2.6", "18.2.7")),
+        ("elsewhere", ("18.2.6",)),
+    )
+    (one,) = found(made, versions=versions)
+    assert one.node == "node2"
+    assert not one.error
+    assert "Ceph 18.2.6 run there, and 18.2.7 is installed" in one.text
+    assert "'gnt-node modify --offline=yes node2'" in one.text
+    assert "'gnt-node add --readd node2'" in one.text
+
+
+def test_what_debian_adds_to_a_version_makes_no_other_one(made):
+    nodes, cluster = made
+    packages = tuple((name, "1:18.2.7+ds-1+deb13u1") for name in plan.PACKAGES)
+    nodes = [with_facts(node, packages=packages) for node in nodes]
+    versions = tuple((node.host, ("18.2.7",)) for node in nodes)
+    assert found((nodes, cluster), versions=versions) == []
 
 
 # What Ganeti and Ceph think of a node

@@ -14,6 +14,7 @@ from ganeti_ceph.steps import (
     AwaitDaemons,
     AwaitHealth,
     Configure,
+    DropKeys,
     ForgetHost,
     HandOver,
     Keys,
@@ -104,6 +105,7 @@ EXAMPLES = [
         ForgetHost("node1", (3, 4)),
         "purge osd.3, osd.4, remove host node1 and the keys of its daemons",
     ),
+    (DropKeys(), "delete the keys of the storage cluster, and its mon and mgr"),
     (
         AwaitDaemons(("node1",), (("node4", 2),), 120),
         "wait for mon.node1, 2 OSDs of node4 (for 120 s at the most)",

@@ -1,5 +1,6 @@
 """Ganeti's jobs on nodes: what they ask, refuse and do to the storage cluster."""
 
+import contextlib
 import dataclasses
 import types
 
@@ -73,9 +74,14 @@ class Modification:
 
 
 @pytest.fixture
-def made(ganeti):
+def made(ganeti, monkeypatch):
     """A finished storage cluster of three nodes with a mon each, two with a mgr."""
     ganeti.init()
+    # Ganeti calls a node that is offline, or not its own yet, by its name alone.
+    for node in list(ganeti.nodes.nodes.values()):
+        ganeti.nodes.nodes[node.name] = node
+        ganeti.rpc.names[node.name] = node.name
+    monkeypatch.setattr(nodes.ganeti_rpc, "DnsOnlyRunner", lambda: ganeti.rpc)
     ganeti.rpc.sent.clear()
     ganeti.nodes.asked.clear()
     return ganeti
@@ -467,6 +473,9 @@ class Removal:
         self.done = []
         self.told = []
 
+    def LogWarning(self, text, *args):
+        self.told.append(text % args)
+
     def run(self):
         nodes.check_removal(lambda: None, self, (), {})
         nodes.remove(lambda feedback_fn: self.done.append(1), self, (print,), {})
@@ -485,9 +494,13 @@ def test_a_removed_node_is_forgotten_first(made):
     gone = osd_of(made, "node3").id
     unit = Removal(made, "node3")
     unit.run()
-    assert made.nodes.asked == [("node1", "mon-removal"), ("node1", "forget")]
+    assert made.nodes.asked == [
+        ("node1", "mon-removal"),
+        ("node1", "forget"),
+        ("node3", "keys"),
+    ]
     assert made.nodes.left == [AskLeave((gone,), True)]
-    assert unit.done == [1]
+    assert (unit.done, unit.told) == ([1], [])
     assert len(made.nodes.cluster.osds) == 2
 
 
@@ -535,7 +548,24 @@ def test_a_mon_that_still_counts_goes_with_it(made):
     made.set_offline("node3")
     set_osds(made, "node3", up=False)
     Removal(made, "node3").run()
-    assert made.nodes.asked == [("node1", "mon-removal"), ("node1", "forget")]
+    assert made.nodes.asked[:2] == [("node1", "mon-removal"), ("node1", "forget")]
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_node_that_keeps_its_keys_is_removed_and_told_of(made, dead):
+    made.set_offline("node3")
+    set_osds(made, "node3", up=False)
+    if dead:
+        del made.nodes.nodes["node3"]
+    else:
+        made.nodes.failing["node3", "keys"] = "the file system is read-only"
+    unit = Removal(made, "node3")
+    unit.run()
+    assert unit.done == [1]
+    (told,) = unit.told
+    assert told.startswith("node3 still has keys of the storage cluster")
+    assert "erase its disks" in told
+    assert told.endswith("(the file system is read-only)") != dead
 
 
 def test_what_cannot_be_forgotten_is_not_removed(made):
@@ -560,11 +590,12 @@ def test_nodes_without_storage_are_removed_by_ganeti_alone(made):
 
 
 @pytest.fixture
-def addition(made, monkeypatch):
-    """Check whether a node may be added; Ganeti reaches it by its name alone."""
+def addition(made):
+    """Check whether a node may be added."""
 
-    def check(node, group="uuid-of-default"):
+    def check(node, group="uuid-of-default", readd=False, tags=()):
         unit = types.SimpleNamespace(
+            op=types.SimpleNamespace(readd=readd),
             cfg=made.config,
             rpc=made.rpc,
             node_group=group,
@@ -572,12 +603,11 @@ def addition(made, monkeypatch):
                 name=node.name,
                 primary_ip=node.primary_ip,
                 secondary_ip=node.secondary_ip,
-                GetTags=set,
+                GetTags=lambda: set(tags),
             ),
         )
         made.nodes.nodes[node.name] = node
         made.rpc.names[node.name] = node.name
-        monkeypatch.setattr(nodes.ganeti_rpc, "DnsOnlyRunner", lambda: made.rpc)
         nodes.check_addition(lambda: None, unit, (), {})
 
     return check
@@ -609,6 +639,27 @@ def test_a_node_without_the_extension_may_not(addition, made):
     with pytest.raises(ganeti_errors.OpPrereqError) as caught:
         addition(node)
     assert "has no ganeti-ceph" in caught.value.args[0]
+
+
+@pytest.mark.parametrize(
+    ("readd", "tags", "may"),
+    [
+        # Of a node that is new nobody can have said where it stands.
+        (False, (), True),
+        (True, (), False),
+        (True, ("ceph:rack:R1",), True),
+    ],
+)
+def test_where_a_node_stands_is_known_before_it_comes_back(
+    addition, made, readd, tags, may
+):
+    made.config.find("cluster").AddTag("ceph:failure-domain:rack")
+    refused = contextlib.nullcontext()
+    if not may:
+        words = "gnt-node add-tags node4 ceph:rack:NAME"
+        refused = pytest.raises(ganeti_errors.OpPrereqError, match=words)
+    with refused:
+        addition(make_node("node4"), readd=readd, tags=tags)
 
 
 def test_a_node_of_another_group_is_not_looked_at(addition, made):

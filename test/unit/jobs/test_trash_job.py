@@ -298,6 +298,16 @@ def test_a_place_that_cannot_be_seen_is_said_and_hides_no_other(cluster, action)
     )
 
 
+@pytest.mark.parametrize("action", ["list", "purge"])
+def test_where_no_place_can_be_seen_nobody_says_that_nothing_is_there(cluster, action):
+    cluster.run("list")
+    cluster.rpc.images = []
+    cluster.rpc.errors = [f"{one}: no answer" for one in cluster.rpc.places]
+    with pytest.raises(ganeti_errors.OpPrereqError, match="no trash can be seen: "):
+        cluster.run(action)
+    assert cluster.rpc.purged == []
+
+
 # Restoring
 
 

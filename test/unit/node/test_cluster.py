@@ -117,6 +117,34 @@ def test_an_osd_is_of_the_host_that_it_runs_on_wherever_the_crush_map_has_it(sto
     )
 
 
+# Versions
+
+
+def test_one_version_is_that_of_each_host_where_something_runs(storage):
+    storage.quorum = ["node1", "node2"]
+    storage.mgrs = ["node2", "node4"]
+    storage.osd("a", new=False, up=True, host="node5")
+    storage.osd("b", new=False, up=False, host="node6")
+    one = ("18.2.7",)
+    hosts = ("node1", "node2", "node4", "node5")
+    assert cluster.status().versions == tuple((host, one) for host in hosts)
+    assert "osd metadata" not in [name for name, _ in storage.commands]
+
+
+def test_of_several_versions_each_host_has_those_that_run_there(storage):
+    storage.quorum = ["node1", "node2"]
+    storage.mgrs = ["node1"]
+    storage.osd("a", new=False, up=True, host="node1")
+    storage.osd("b", new=False, up=True, host="node2")
+    storage.osd("c", new=False, up=False, host="node4")
+    # What does not run is of the version that it had.
+    storage.versions = {"osd.0": "18.2.6", "osd.2": "18.2.5", "mon.node3": "18.2.5"}
+    assert cluster.status().versions == (
+        ("node1", ("18.2.6", "18.2.7")),
+        ("node2", ("18.2.7",)),
+    )
+
+
 # Placement groups
 
 

@@ -426,6 +426,45 @@ def test_what_daemons_had_stays_for_their_return(admin, run, daemons):
     assert all(path.is_dir() for path in kept)
 
 
+# Keys that are dropped
+
+
+@pytest.fixture
+def keyrings(tree, admin, monkeypatch):
+    """The keys of the clients, the collector's left out."""
+    monkeypatch.setattr(files, "keyring", lambda user: admin.with_name(user))
+    admin.with_name("ganeti").write_text("s3cret")
+    return [admin, admin.with_name("ganeti")]
+
+
+def test_a_node_that_has_left_keeps_no_key(keyrings, run, systemd, daemons):
+    kept = files.daemon_dir("osd", "3")
+    gone = [
+        files.daemon_dir("mon", "node1"),
+        files.daemon_dir("mon", "node1").with_name(".ganeti-ceph-removed-node1"),
+        files.daemon_dir("mgr", "node1"),
+    ]
+    for path in (*gone, kept):
+        path.mkdir(parents=True)
+        (path / "keyring").write_text("key")
+    members.drop_keys(run)
+    assert not any(path.exists() for path in (*gone, *keyrings))
+    assert units(systemd) == {"ceph-osd@3.service", "ceph-osd@4.service"}
+    # What its disks carry is nobody's to take.
+    assert (kept / "keyring").exists()
+    # There may be nothing.
+    members.drop_keys(run)
+
+
+def test_a_mon_that_may_still_run_keeps_its_store(keyrings, run, daemons):
+    store = files.daemon_dir("mon", "node1")
+    store.mkdir(parents=True)
+    run.knows("systemctl", "disable", code=1)
+    with pytest.raises(ExecError, match="systemctl"):
+        members.drop_keys(run)
+    assert all(path.exists() for path in (store, *keyrings))
+
+
 # Hosts that are forgotten
 
 
