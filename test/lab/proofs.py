@@ -198,12 +198,14 @@ CHANGES: Mapping[str, tuple[Row, ...]] = {
         field(f"{_NEW}.type", becomes("osd"), "node2"),
         field(f"{_NEW}.id", becomes("$new"), "node2"),
         field(f"{_NEW}.version", becomes("$version"), "node2"),
-        field(f"{_NEW}.device_class", becomes("$class"), "node2"),
     ),
     "osd_is_grown": (
         metric("osd_size_bytes", becomes(6 * GIB), daemon="osd.$new"),
         metric("raw_size_bytes", rises(2 * GIB - 1)),
-        field(f"{_NEW}.size", becomes(6 * GIB), "node2"),
+    ),
+    "osd_gets_another_class": (
+        metric("osd_up", appears(), daemon="osd.$osd", device_class="told"),
+        field(f"{_OSD}.device_class", becomes("told"), "node3"),
     ),
     "first_mon_stops": (
         metric("leader", becomes(0), node="node1.lab.example"),
@@ -412,6 +414,8 @@ SAME = frozenset(
         "ceph-disks node",
         "ceph-node host",
         "ceph-node daemons[].devices",
+        # One that is made of a file and grows is not under its host.
+        "ceph-node daemons[].size",
         "ceph-cluster fsid",
         "ceph-cluster mons[].name",
         "ceph-cluster mons[].node",

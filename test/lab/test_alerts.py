@@ -77,6 +77,9 @@ pid=$(systemctl show --property=MainPID --value ceph-osd@{number})
 while kill -STOP $pid; do sleep 1; kill -CONT $pid; sleep 0.01; done
 """
 
+#: As the manual page of the collector has it.
+FILLS = "topk(10, sum by (instance_name) (ganeti_ceph_image_used_bytes))"
+
 #: What udev would write down of a disk that is no loop device, and smartctl say.
 UDEV = "E:ID_MODEL=Flash\nE:ID_SERIAL_SHORT={serial}\n"
 SMARTCTL = """#!/bin/sh
@@ -158,6 +161,10 @@ class Prometheus:
     def query(self, expr: str) -> Any:
         """Return what a question gives now."""
         return self.ask(f"query?query={quote(expr, safe='')}").get("result", [])
+
+    def names(self, expr: str) -> list[str]:
+        """Return the instances that a question gives now."""
+        return [one["metric"]["instance_name"] for one in self.query(expr)]
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that fire."""
@@ -533,6 +540,8 @@ def test_image_that_two_nodes_have_open(lab: TestLab, prometheus: Prometheus) ->
     with hold(lab, "node1", image), hold(lab, "node3", image):
         disk = {"instance_name": guest.name, "disk": "0", "image": image}
         prometheus.until_fires("GanetiCephImageOpenTwice", **disk)
+        # Which instance fills the pool is one question.
+        wait_until(lambda: [guest.name] == prometheus.names(FILLS))
     prometheus.until_ends("GanetiCephImageOpenTwice")
     guest.gnt("remove -f")
 

@@ -158,12 +158,29 @@ class Seen:
 Cause = Generator[dict[str, Any], None, None]
 
 
+def start(lab: TestLab, node: str, daemon: str) -> None:
+    """Start a daemon, how often it may have been already."""
+    lab.run(node, f"systemctl reset-failed; systemctl start ceph-{daemon}")
+
+
 def python(lab: TestLab, script: str, *words: str) -> str:
     return lab.run("node1", ["python3", "-c", script, *words]).stdout
 
 
 def until(lab: TestLab, reached: Callable[[Metrics], bool]) -> None:
     await_metrics(lab, reached, PATIENCE)
+
+
+def settle(lab: TestLab, pool: str) -> None:
+    """Wait until a pool is known and all is well."""
+    until(
+        lab,
+        lambda seen: (
+            bool(seen.value("pool_free_bytes", pool=pool))
+            and seen.value("health_status") == 0
+            and seen.value("placement_groups_inactive") == 0
+        ),
+    )
 
 
 @contextlib.contextmanager
@@ -174,7 +191,8 @@ def told_pool(lab: TestLab) -> Iterator[None]:
             "node1",
             "ceph osd pool set told pg_autoscale_mode off &&"
             " ceph osd pool set told size 2 && ceph osd pool set told min_size 1 &&"
-            " ceph osd pool set-quota told max_bytes 400000000 max_objects 5000",
+            " ceph osd pool set-quota told max_bytes 400000000 &&"
+            " ceph osd pool set-quota told max_objects 5000",
         )
         yield
 
@@ -202,12 +220,13 @@ def osd_stops(lab: TestLab) -> Cause:
     osd = first_osd(lab, "node3")
     with pool(lab, "told"):
         lab.run("node1", "echo data | rados -p told put data -")
+        settle(lab, "told")
         yield {}
         lab.run("node3", f"systemctl stop ceph-osd@{osd}")
         try:
             yield {"osd": osd}
         finally:
-            lab.run("node3", f"systemctl start ceph-osd@{osd}")
+            start(lab, "node3", f"osd@{osd}")
 
 
 def check_is_muted(lab: TestLab) -> Cause:
@@ -234,6 +253,7 @@ def osd_is_out(lab: TestLab) -> Cause:
     osd = first_osd(lab, "node3")
     with told_pool(lab):
         python(lab, _MANY)
+        settle(lab, "told")
         until(lab, lambda seen: seen.value("pool_objects", pool="told") == 3000)
         yield {}
         lab.run("node1", f"ceph osd out {osd}")
@@ -247,8 +267,7 @@ def osd_is_added(lab: TestLab) -> Cause:
     yield {}
     with small_osd(lab) as new:
         shown = lab.run("node2", "ceph-osd --version").stdout
-        found = lab.run("node1", f"ceph osd crush get-device-class osd.{new}").stdout
-        yield {"new": new, "version": shown.split()[2], "class": found.strip()}
+        yield {"new": new, "version": shown.split()[2]}
 
 
 def osd_is_grown(lab: TestLab) -> Cause:
@@ -265,13 +284,26 @@ def osd_is_grown(lab: TestLab) -> Cause:
         yield {"new": new}
 
 
+def osd_gets_another_class(lab: TestLab) -> Cause:
+    osd = first_osd(lab, "node3")
+    change = "ceph osd crush rm-device-class osd.{0} && ceph osd crush"
+    change += " set-device-class {1} osd.{0}"
+    had = lab.run("node1", f"ceph osd crush get-device-class osd.{osd}").stdout
+    yield {}
+    lab.run("node1", change.format(osd, "told"))
+    try:
+        yield {"osd": osd}
+    finally:
+        lab.run("node1", change.format(osd, had.strip()))
+
+
 def first_mon_stops(lab: TestLab) -> Cause:
     yield {}
     lab.run("node1", "systemctl stop ceph-mon@node1")
     try:
         yield {}
     finally:
-        lab.run("node1", "systemctl reset-failed; systemctl start ceph-mon@node1")
+        start(lab, "node1", "mon@node1")
 
 
 def mons_stop(lab: TestLab) -> Cause:
@@ -282,7 +314,7 @@ def mons_stop(lab: TestLab) -> Cause:
         yield {}
     finally:
         for node in NODES:
-            lab.run(node, f"systemctl reset-failed; systemctl start ceph-mon@{node}")
+            start(lab, node, f"mon@{node}")
 
 
 def active_mgr_stops(lab: TestLab) -> Cause:
@@ -294,7 +326,7 @@ def active_mgr_stops(lab: TestLab) -> Cause:
     try:
         yield {"active": active, "standby": standby}
     finally:
-        lab.run(active, f"systemctl start ceph-mgr@{active}")
+        start(lab, active, f"mgr@{active}")
 
 
 def pool_is_made(lab: TestLab) -> Cause:
@@ -305,7 +337,7 @@ def pool_is_made(lab: TestLab) -> Cause:
 
 def pool_is_written(lab: TestLab) -> Cause:
     with told_pool(lab):
-        until(lab, lambda seen: bool(seen.value("pool_free_bytes", pool="told")))
+        settle(lab, "told")
         yield {}
         python(lab, _OBJECTS, "write")
         yield {"osd": first_osd(lab, "node3")}
@@ -313,6 +345,7 @@ def pool_is_written(lab: TestLab) -> Cause:
 
 def pool_is_read(lab: TestLab) -> Cause:
     with told_pool(lab):
+        settle(lab, "told")
         python(lab, _OBJECTS, "write")
         until(lab, lambda seen: seen.value("pool_objects", pool="told") == 20)
         yield {}
@@ -376,7 +409,7 @@ def image_is_out_of_reach(lab: TestLab) -> Cause:
         try:
             yield {"image": image}
         finally:
-            lab.run(nodes[osd], f"systemctl start ceph-osd@{osd}")
+            start(lab, nodes[osd], f"osd@{osd}")
 
 
 def object_is_out_of_reach(lab: TestLab) -> Cause:
@@ -388,6 +421,7 @@ def object_is_out_of_reach(lab: TestLab) -> Cause:
 def osd_is_slow(lab: TestLab) -> Cause:
     osd = first_osd(lab, "node2")
     with pool(lab, "busy"):
+        settle(lab, "busy")
         yield {}
         with (
             meanwhile(lab, "node1", "rados -p busy bench 300 write -b 4096"),
@@ -511,6 +545,8 @@ def test_what_stays_the_same_is_right(ready: TestLab) -> None:
         block = f"basename $(readlink -f /var/lib/ceph/osd/ceph-{osd}/block)"
         device = ready.run(node, block).stdout.strip()
         same("ceph-node daemons[type=osd].devices", [device], node)
+        size = ready.run(node, ["blockdev", "--getsize64", f"/dev/{device}"]).stdout
+        same("ceph-node daemons[type=osd].size", int(size), node)
     assert compared == SAME
 
 
