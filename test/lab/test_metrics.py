@@ -21,7 +21,7 @@ from test_alerts import (
     small_osd,
     unfound_object,
 )
-from test_collector import NODES, PID, UNIT, Metrics, await_metrics, ready, well
+from test_collector import NODES, PID, UNIT, Metrics, await_metrics, ready
 
 __all__ = ["ready"]
 
@@ -32,13 +32,16 @@ PATIENCE = 120
 
 REPORTS = ("ceph-cluster", "ceph-node", "ceph-disks")
 
-#: Prints the reports of all nodes.
+#: Prints the reports of all nodes, null where there is none.
 _REPORTS = """
 import json, sys, urllib.request
 def get(node, name):
     url = f"http://{node}.lab.example:1816/1/report/storage/{name}"
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
 nodes, names = (words.split() for words in sys.argv[1:])
 print(json.dumps({node: {name: get(node, name) for name in names} for node in nodes}))
 """
@@ -130,9 +133,10 @@ class Seen:
 
     def field(self, name: str, node: str) -> Any:
         report, path = name.split(" ", 1)
-        if report == "head":
-            return self._reports[node]["ceph-cluster"][path]
-        value = self._reports[node][report]["data"]
+        found = self._reports[node]["ceph-cluster" if report == "head" else report]
+        if report == "head" or found is None:
+            return found and found[path]
+        value = found["data"]
         for step in re.finditer(r"(\w+)|\[(\w+)([=~])([^]]+)\]|\[(\d+)\]", path):
             key, name, how, sought, index = step.groups()
             if value is None:
@@ -169,6 +173,18 @@ def python(lab: TestLab, script: str, *words: str) -> str:
 
 def until(lab: TestLab, reached: Callable[[Metrics], bool]) -> None:
     await_metrics(lab, reached, PATIENCE)
+
+
+def all_well(lab: TestLab) -> None:
+    """Wait until all collectors tell of a healthy storage cluster."""
+    until(
+        lab,
+        lambda seen: (
+            seen.values("up") == [1, 1, 1]
+            and seen.values("health_status") == [0]
+            and set(seen.values("part_known")) == {1}
+        ),
+    )
 
 
 def settle(lab: TestLab, pool: str) -> None:
@@ -365,13 +381,10 @@ def disk_is_grown_and_read(lab: TestLab) -> Cause:
         until(lab, lambda seen: bool(seen.value("image_used_bytes", **name)))
         until(lab, lambda seen: bool(seen.value("image_write_ops_total", **name)))
         yield {}
-        lab.run(
-            "node1",
-            f"gnt-instance grow-disk {known['guest']} 0 256m && for i in 1 2 3 4 5; do"
-            f" rbd export --no-progress rbd/{known['disk']} - > /dev/null; sleep 1;"
-            " done",
-        )
-        yield known
+        lab.run("node1", f"gnt-instance grow-disk {known['guest']} 0 256m")
+        export = f"rbd export --no-progress rbd/{known['disk']} -"
+        with meanwhile(lab, "node1", f"while {export} > /dev/null; do :; done"):
+            yield known
 
 
 def instance_stops(lab: TestLab) -> Cause:
@@ -495,7 +508,7 @@ def test_what_a_cause_changes(ready: TestLab, cause: str) -> None:
             time.sleep(0.5)
         # To its end, and not only until it is closed.
         next(made, None)
-    until(ready, lambda seen: seen.values("health_status") == [0])
+    all_well(ready)
 
 
 def test_what_stays_the_same_is_right(ready: TestLab) -> None:
@@ -590,7 +603,6 @@ def test_slow_answers_delay_nobody_who_asks(ready: TestLab, kinds: str) -> None:
     assert 2 <= age <= 35
     # Librados has some for each connection, and not always the same number.
     assert most <= had + 3
-    well(ready)
-    until(ready, lambda seen: set(seen.values("part_known")) == {1})
+    all_well(ready)
     assert [ready.run(node, PID).stdout.strip() for node in NODES] == before
     assert int(ready.run("node1", threads).stdout) <= had + 3
