@@ -196,7 +196,7 @@ CHANGES: Mapping[str, tuple[Row, ...]] = {
             f"{_RECOVERY}.progress[message~osd.$osd marked].message",
             says("osd.$osd marked out"),
         ),
-        field(f"{_RECOVERY}.progress[message~osd.$osd marked].done", appears(0)),
+        field(f"{_RECOVERY}.progress[0].done", appears(0)),
     ),
     "osd_is_added": (
         metric("osds", becomes(4)),
