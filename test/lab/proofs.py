@@ -195,10 +195,7 @@ CHANGES: Mapping[str, tuple[Row, ...]] = {
         field(f"{_RECOVERY}.objects_per_second", rises()),
         field(f"{_RECOVERY}.bytes_per_second", rises()),
         field(f"{_RECOVERY}.seconds_left", rises()),
-        field(
-            f"{_RECOVERY}.progress[message~osd.$osd marked].message",
-            says("osd.$osd marked out"),
-        ),
+        field(f"{_RECOVERY}.progress[0].message", appears()),
         field(f"{_RECOVERY}.progress[0].done", appears(0)),
     ),
     "osd_is_added": (
