@@ -258,16 +258,22 @@ def osd_is_killed(lab: TestLab) -> Cause:
 
 def osd_is_out(lab: TestLab) -> Cause:
     osd = first_osd(lab, "node3")
-    with told_pool(lab):
-        python(lab, _MANY)
-        settle(lab, "told")
-        until(lab, lambda seen: seen.value("pool_objects", pool="told") == 3000)
-        yield {}
-        lab.run("node1", f"ceph osd out {osd}")
-        try:
-            yield {"osd": osd}
-        finally:
-            lab.run("node1", f"ceph osd in {osd}")
+    # Unless they are told to, managers keep what recovers to themselves.
+    option = "mgr mgr/progress/allow_pg_recovery_event"
+    lab.run("node1", f"ceph config set {option} true")
+    try:
+        with told_pool(lab):
+            python(lab, _MANY)
+            settle(lab, "told")
+            until(lab, lambda seen: seen.value("pool_objects", pool="told") == 3000)
+            yield {}
+            lab.run("node1", f"ceph osd out {osd}")
+            try:
+                yield {"osd": osd}
+            finally:
+                lab.run("node1", f"ceph osd in {osd}")
+    finally:
+        lab.run("node1", f"ceph config rm {option}")
 
 
 def osd_is_added(lab: TestLab) -> Cause:
