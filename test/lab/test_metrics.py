@@ -258,7 +258,7 @@ def osd_is_killed(lab: TestLab) -> Cause:
 
 @contextlib.contextmanager
 def recovery_told(lab: TestLab) -> Iterator[None]:
-    """Have managers tell what recovers, which newer ones do only if they are told to."""
+    """Have managers tell what recovers; newer ones do so only if they are told to."""
     if lab.release == "bookworm":
         yield
         return
