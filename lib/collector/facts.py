@@ -83,8 +83,10 @@ class OsdCounts:
 class Recovery:
     """Data that has not all its copies, or has them at a wrong place."""
 
-    #: Copies of objects: all of them, those missing, those to move.
-    copies: int
+    #: All copies of objects; None if none is missing or to move, as Ceph tells it only
+    #: then.
+    copies: int | None
+    #: Copies that are missing, and those to move.
     degraded: int
     misplaced: int
     #: Objects of which no copy is found.

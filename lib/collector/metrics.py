@@ -323,7 +323,11 @@ def _data(sample: Sample) -> Iterator[Metric]:
     )
     recovery, clients = groups.recovery, groups.clients
     for name, help_text, value in (
-        ("copies", "Copies of objects that there are to be.", recovery.copies),
+        (
+            "copies",
+            "Copies of objects that there are to be; absent while all are in place.",
+            recovery.copies,
+        ),
         ("copies_degraded", "Copies that are missing.", recovery.degraded),
         ("copies_misplaced", "Copies at a wrong place.", recovery.misplaced),
         ("objects_unfound", "Objects without any copy.", recovery.unfound),

@@ -108,7 +108,8 @@ def groups(status: Any) -> Groups:
         for one in found.get("pgs_by_state", ())
     )
     recovery = Recovery(
-        max(_number(found, "degraded_total"), _number(found, "misplaced_total")),
+        max(_number(found, "degraded_total"), _number(found, "misplaced_total"))
+        or None,
         _number(found, "degraded_objects"),
         _number(found, "misplaced_objects"),
         _number(found, "unfound_objects"),

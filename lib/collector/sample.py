@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import rados
 
@@ -212,7 +212,12 @@ class Sampler:
         answers = _Answers(self._connect, self.close)
         sample = self._read_cluster(began, answers, parts)
         daemons = self._read_daemons(answers, parts, sample)
-        images = self._read_images(answers, parts) if sample.leads else None
+        images = None
+        if sample.leads:
+            images = self._read_images(answers, parts)
+        elif sample.leader is None:
+            # There is no other collector that would tell of them.
+            parts.read("images", lambda: _nobody_leads(answers))
         if answers.gone:
             # librados finds its way back to the mons that it knew, but neither to new
             # ones nor with a new key.
@@ -372,6 +377,12 @@ def _leader(answers: _Answers, mons: Sequence[Mon]) -> str | None:
     """Return the host of the mon that leads the quorum, None if that is not known."""
     first = read.quorum(answers.mon("status"))[:1] if mons else ()
     return next((mon.host or mon.name for mon in mons if mon.name in first), None)
+
+
+def _nobody_leads(answers: _Answers) -> NoReturn:
+    """Raise what keeps it from being known who leads."""
+    _mons(answers)
+    raise CephError("none of the mons leads a quorum", errno.EAGAIN)
 
 
 def _mgrs(answers: _Answers) -> tuple[Mgr, ...]:

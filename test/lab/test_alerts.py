@@ -77,6 +77,9 @@ pid=$(systemctl show --property=MainPID --value ceph-osd@{number})
 while kill -STOP $pid; do sleep 1; kill -CONT $pid; sleep 0.01; done
 """
 
+#: As the manual page of the collector has it.
+FILLS = "topk(10, sum by (instance_name) (ganeti_ceph_image_used_bytes))"
+
 #: What udev would write down of a disk that is no loop device, and smartctl say.
 UDEV = "E:ID_MODEL=Flash\nE:ID_SERIAL_SHORT={serial}\n"
 SMARTCTL = """#!/bin/sh
@@ -159,6 +162,10 @@ class Prometheus:
         """Return what a question gives now."""
         return self.ask(f"query?query={quote(expr, safe='')}").get("result", [])
 
+    def names(self, expr: str) -> list[str]:
+        """Return the instances that a question gives now."""
+        return [one["metric"]["instance_name"] for one in self.query(expr)]
+
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that fire."""
         found = self.ask("alerts").get("alerts", [])
@@ -222,12 +229,14 @@ def first_osd(lab: TestLab, node: str) -> str:
 
 
 @contextlib.contextmanager
-def pool(lab: TestLab, name: str, layout: str = "8") -> Iterator[None]:
+def pool(
+    lab: TestLab, name: str, layout: str = "8", application: str = "lab"
+) -> Iterator[None]:
     """Have a pool."""
     lab.run(
         "node1",
         f"ceph osd pool create {name} {layout} &&"
-        f" ceph osd pool application enable {name} lab",
+        f" ceph osd pool application enable {name} {application}",
     )
     try:
         yield
@@ -269,11 +278,101 @@ def meanwhile(lab: TestLab, node: str, script: str) -> Iterator[None]:
         lab.run(node, "systemctl stop meanwhile")
 
 
+def keep_one_copy(lab: TestLab, pool: str) -> None:
+    lab.run(
+        "node1",
+        "ceph config set global mon_allow_pool_size_one true &&"
+        f" ceph osd pool set {pool} size 1 --yes-i-really-mean-it;"
+        " ceph config rm global mon_allow_pool_size_one",
+    )
+
+
 def wait_until(reached: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not reached():
         assert time.monotonic() < end
         time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def unfound_object(lab: TestLab) -> Iterator[None]:
+    """Have an object whose only copy is on an OSD that is down."""
+
+    def state() -> Any:
+        found = lab.run("node1", "ceph pg ls-by-pool thin --format json").stdout
+        return json.loads(found)["pg_stats"][0]["state"]
+
+    with pool(lab, "thin", "1 --size 2"):
+        lab.run("node1", "ceph osd pool set thin min_size 1")
+        wait_until(lambda: state() == "active+clean")
+        found = lab.run("node1", "ceph osd map thin data --format json").stdout
+        nodes = {first_osd(lab, node): node for node in NODES}
+        first, second = (str(osd) for osd in json.loads(found)["acting"])
+        # What is written while the first is away has one copy, and no other is made.
+        lab.run("node1", "ceph osd set norecover")
+        lab.run(nodes[first], f"systemctl stop ceph-osd@{first}")
+        lab.run("node1", "echo data | rados -p thin put data -")
+        wait_until(lambda: "undersized" in state())
+        lab.run(nodes[first], f"systemctl start ceph-osd@{first}")
+        wait_until(lambda: "active" in state() and "undersized" not in state())
+        lab.run(nodes[second], f"systemctl stop ceph-osd@{second}")
+        try:
+            yield
+        finally:
+            lab.run(nodes[second], f"systemctl start ceph-osd@{second}")
+            lab.run("node1", "ceph osd unset norecover")
+            wait_until(lambda: state() == "active+clean")
+
+
+class Flash:
+    """What OSD, udev and smartctl of node2 make Ceph take for a flash disk."""
+
+    program = "/usr/sbin/smartctl"
+
+    def __init__(self, lab: TestLab) -> None:
+        self._lab = lab
+        self.osd = first_osd(lab, "node2")
+        self._restart = f"systemctl reset-failed; systemctl restart ceph-osd@{self.osd}"
+        block = f"$(readlink -f /var/lib/ceph/osd/ceph-{self.osd}/block)"
+        self._known = f"/run/udev/data/b7:$(printf %d 0x$(stat -c %T {block}))"
+
+    @contextlib.contextmanager
+    def there(self) -> Iterator[None]:
+        program = self.program
+        self._lab.run(
+            "node2", f"mkdir -p /run/udev/data; cp -p {program} {program}.kept"
+        )
+        try:
+            yield
+        finally:
+            self._lab.run(
+                "node2",
+                f"mv {program}.kept {program}; rm -f {self._known}; {self._restart};"
+                " ceph device rm-life-expectancy Flash_1; ceph device check-health",
+            )
+
+    def be(self, serial: str) -> None:
+        """Be a disk with such a serial number."""
+        told = UDEV.format(serial=serial)
+        self._lab.run("node2", f"cat > {self._known}; {self._restart}", stdin=told)
+        found = "ceph device ls-by-daemon osd." + self.osd
+        wait_until(lambda: f"Flash_{serial}" in self._lab.run("node2", found).stdout)
+
+    def wear(self, used: int) -> None:
+        """Have so many percent used, and Ceph read that."""
+        said = SMARTCTL.format(used=used)
+        self._lab.run("node2", f"cat > {self.program}", stdin=said)
+        self._lab.run(
+            "node2", f"ceph device scrape-daemon-health-metrics osd.{self.osd}"
+        )
+
+    def fail_soon(self) -> None:
+        """Be expected to fail, tomorrow at the earliest."""
+        self._lab.run(
+            "node1",
+            "ceph device set-life-expectancy Flash_1"
+            " $(date -d '1 day' +%F) $(date -d '29 days' +%F)",
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -429,29 +528,9 @@ def test_copies_without_a_place(lab: TestLab, prometheus: Prometheus) -> None:
 def test_object_whose_only_copy_is_out_of_reach(
     lab: TestLab, prometheus: Prometheus
 ) -> None:
-    def state() -> Any:
-        found = lab.run("node1", "ceph pg ls-by-pool thin --format json").stdout
-        return json.loads(found)["pg_stats"][0]["state"]
-
-    with pool(lab, "thin", "1 --size 2"):
-        lab.run("node1", "ceph osd pool set thin min_size 1")
-        wait_until(lambda: state() == "active+clean")
-        found = lab.run("node1", "ceph osd map thin data --format json").stdout
-        nodes = {first_osd(lab, node): node for node in NODES}
-        first, second = (str(osd) for osd in json.loads(found)["acting"])
-        # What is written while the first is away has one copy, and no other is made.
-        lab.run("node1", "ceph osd set norecover")
-        lab.run(nodes[first], f"systemctl stop ceph-osd@{first}")
-        lab.run("node1", "echo data | rados -p thin put data -")
-        wait_until(lambda: "undersized" in state())
-        lab.run(nodes[first], f"systemctl start ceph-osd@{first}")
-        wait_until(lambda: "active" in state() and "undersized" not in state())
-        lab.run(nodes[second], f"systemctl stop ceph-osd@{second}")
+    with unfound_object(lab):
         prometheus.until_fires("GanetiCephObjectsUnfound", severity="critical")
-        lab.run(nodes[second], f"systemctl start ceph-osd@{second}")
-        prometheus.until_ends("GanetiCephObjectsUnfound")
-        lab.run("node1", "ceph osd unset norecover")
-        wait_until(lambda: state() == "active+clean")
+    prometheus.until_ends("GanetiCephObjectsUnfound")
 
 
 def test_image_that_two_nodes_have_open(lab: TestLab, prometheus: Prometheus) -> None:
@@ -461,6 +540,8 @@ def test_image_that_two_nodes_have_open(lab: TestLab, prometheus: Prometheus) ->
     with hold(lab, "node1", image), hold(lab, "node3", image):
         disk = {"instance_name": guest.name, "disk": "0", "image": image}
         prometheus.until_fires("GanetiCephImageOpenTwice", **disk)
+        # Which instance fills the pool is one question.
+        wait_until(lambda: [guest.name] == prometheus.names(FILLS))
     prometheus.until_ends("GanetiCephImageOpenTwice")
     guest.gnt("remove -f")
 
@@ -496,12 +577,7 @@ def test_osd_that_fills_up(lab: TestLab, prometheus: Prometheus) -> None:
 
     with small_osd(lab) as number:
         with pool(lab, "small", "8 8 replicated small"):
-            lab.run(
-                "node1",
-                "ceph config set global mon_allow_pool_size_one true &&"
-                " ceph osd pool set small size 1 --yes-i-really-mean-it;"
-                " ceph config rm global mon_allow_pool_size_one",
-            )
+            keep_one_copy(lab, "small")
             wait_until(lambda: min(use()) > 0)
             fill(0.88)
             prometheus.until_fires("GanetiCephOsdNearlyFull", daemon=f"osd.{number}")
@@ -527,48 +603,23 @@ def test_osd_that_is_slow(lab: TestLab, prometheus: Prometheus) -> None:
 
 def test_disk_that_wears_out_and_fails(lab: TestLab, prometheus: Prometheus) -> None:
     """Ceph reads how worn it is; when it will fail, a program or somebody tells it."""
-    number = first_osd(lab, "node2")
-    restart = f"systemctl reset-failed; systemctl restart ceph-osd@{number}"
-    block = f"$(readlink -f /var/lib/ceph/osd/ceph-{number}/block)"
-    known = f"/run/udev/data/b7:$(printf %d 0x$(stat -c %T {block}))"
-    program = "/usr/sbin/smartctl"
-    scrape = f"ceph device scrape-daemon-health-metrics osd.{number}"
-    worn, well = (SMARTCTL.format(used=used) for used in (97, 3))
-
-    def use_disk(serial: str) -> None:
-        told = UDEV.format(serial=serial)
-        lab.run("node2", f"cat > {known}; {restart}", stdin=told)
-        found = "ceph device ls-by-daemon osd." + number
-        wait_until(lambda: f"Flash_{serial}" in lab.run("node2", found).stdout)
-
-    lab.run("node2", f"mkdir -p /run/udev/data; cp -p {program} {program}.kept")
     disk = {"node": "node2.lab.example", "device_id": "Flash_1"}
-    use_disk("1")
-    lab.run("node2", f"cat > {program}", stdin=well)
-    lab.run("node2", scrape)
-    # If the lab has seen this test before, Ceph knows the disk.
-    prometheus.until_ends("GanetiCephDeviceWorn")
-    lab.run("node2", f"cat > {program}", stdin=worn)
-    lab.run("node2", scrape)
-    prometheus.until_fires("GanetiCephDeviceWorn", **disk)
-    assert not prometheus.fires("GanetiCephDeviceFailing")
-    lab.run(
-        "node1",
-        "ceph device set-life-expectancy Flash_1"
-        " $(date -d '1 day' +%F) $(date -d '29 days' +%F)",
-    )
-    prometheus.until_fires("GanetiCephDeviceFailing", **disk)
-    # Another disk in its place.
-    lab.run("node2", f"cat > {program}", stdin=well)
-    use_disk("2")
-    lab.run("node2", scrape)
-    prometheus.until_ends("GanetiCephDeviceWorn")
-    prometheus.until_ends("GanetiCephDeviceFailing")
-    lab.run(
-        "node2",
-        f"mv {program}.kept {program}; rm {known}; {restart};"
-        " ceph device rm-life-expectancy Flash_1; ceph device check-health",
-    )
+    flash = Flash(lab)
+    with flash.there():
+        flash.be("1")
+        flash.wear(3)
+        # If the lab has seen this test before, Ceph knows the disk.
+        prometheus.until_ends("GanetiCephDeviceWorn")
+        flash.wear(97)
+        prometheus.until_fires("GanetiCephDeviceWorn", **disk)
+        assert not prometheus.fires("GanetiCephDeviceFailing")
+        flash.fail_soon()
+        prometheus.until_fires("GanetiCephDeviceFailing", **disk)
+        # Another disk in its place.
+        flash.be("2")
+        flash.wear(3)
+        prometheus.until_ends("GanetiCephDeviceWorn")
+        prometheus.until_ends("GanetiCephDeviceFailing")
 
 
 def test_dashboard_has_answers(prometheus: Prometheus) -> None:

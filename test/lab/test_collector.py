@@ -237,6 +237,55 @@ def test_without_mond_there_is_ours(ready):
     ready.run("node3", "/usr/lib/ganeti/daemon-util start ganeti-mond")
 
 
+@pytest.mark.slow
+def test_ganetis_switches_reach_ganetis_collectors_and_not_ours(ready):
+    """Ganeti takes no names but those that it was built with."""
+    switch = "gnt-cluster modify --enabled-data-collectors={}"
+    refused = ready.run("node1", switch.format("ceph-cluster=false"), check=False)
+    assert refused.returncode != 0 and "not recognized" in refused.stderr
+
+    def await_names(there: bool) -> None:
+        end = time.monotonic() + 90
+        while True:
+            found = json.loads(get(ready, "node1", "/1/report/all"))
+            names = [one["name"] for one in found]
+            assert names[-3:] == ["ceph-cluster", "ceph-node", "ceph-disks"]
+            if ("cpu-avg-load" in names) == there:
+                return
+            assert time.monotonic() < end, names
+            time.sleep(2)
+
+    await_names(True)
+    ready.run("node1", switch.format("cpu-avg-load=false"))
+    try:
+        await_names(False)
+    finally:
+        ready.run("node1", switch.format("cpu-avg-load=true"))
+    await_names(True)
+
+
+@pytest.mark.slow
+def test_it_listens_where_it_is_told_as_mond_does(ready):
+    """Both are told by options of the service; elsewhere nobody is let in."""
+    had = ready.run("node3", f"cat {ARGUMENTS}").stdout
+    address = "http://10.77.0.3:1816/"
+    asked = ["python3", "-c", _GET, address]
+    assert ready.run("node1", asked).stdout == "[1]\n"
+    ready.run(
+        "node3",
+        f"echo 'COLLECTOR_ARGS=\"-b 127.0.0.1\"' > {ARGUMENTS};"
+        f" systemctl restart {UNIT}",
+    )
+    try:
+        end = time.monotonic() + 30
+        while get(ready, "node3", "/") != "[1]\n":
+            assert time.monotonic() < end
+            time.sleep(0.5)
+        assert ready.run("node1", asked).stdout == "null\n"
+    finally:
+        ready.run("node3", f"cat > {ARGUMENTS}; systemctl restart {UNIT}", stdin=had)
+
+
 def test_each_number_comes_from_one_node(ready):
     found = Metrics(ready)
     assert sorted(found.values("leader")) == [0, 0, 1]

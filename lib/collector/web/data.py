@@ -97,7 +97,7 @@ def recovery(sample: Sample) -> Html:
     parts: list[Part] = []
     pending = recovery.degraded + recovery.misplaced
     if pending and recovery.copies:
-        parts += _pending(groups, max(0.0, 1 - pending / recovery.copies))
+        parts += _pending(groups, pending, recovery.copies)
     elif groups.inactive and not pending:
         # Those that no OSD tells of count as if they lacked nothing.
         some = ui.count(groups.inactive, "placement group")
@@ -135,8 +135,9 @@ def recovery(sample: Sample) -> Html:
     return ui.section("Recovery", *parts)
 
 
-def _pending(groups: Groups, done: float) -> Iterable[Html]:
+def _pending(groups: Groups, pending: int, copies: int) -> Iterable[Html]:
     recovery = groups.recovery
+    done = max(0.0, 1 - pending / copies)
     told = []
     if recovery.degraded:
         told.append(f"{recovery.degraded:,} of them missing")
@@ -145,7 +146,7 @@ def _pending(groups: Groups, done: float) -> Iterable[Html]:
     yield tag(
         "p",
         tag("strong", f"{ui.percent(done)} in place: "),
-        f"of {recovery.copies:,} copies of objects, {', '.join(told)}.",
+        f"of {copies:,} copies of objects, {', '.join(told)}.",
     )
     label = "Copies of objects that are in place"
     yield tag(

@@ -34,7 +34,7 @@ NAMES = Names(
     tuple((f"10.77.0.{one}", f"node{one}.example") for one in (1, 2, 3)),
     tuple((f"node{one}", f"node{one}.example") for one in (1, 2, 3)),
 )
-STILL = Recovery(300, 0, 0, 0, 0.0, 0.0)
+STILL = Recovery(None, 0, 0, 0, 0.0, 0.0)
 GROUPS = Groups(128, (("active+clean", 128),), 0, STILL, Rates(1.0, 2.5, 3.0, 4.0), ())
 MOVING = dataclasses.replace(
     GROUPS,

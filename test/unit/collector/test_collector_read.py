@@ -62,11 +62,13 @@ def test_a_status_tells_of_mons_osds_and_groups(release):
     # What is 0 is left out there.
     assert groups.recovery.degraded == groups.recovery.objects_rate == 0
     assert groups.recovery.left == 0
+    assert groups.recovery.copies is None
 
 
 def test_a_cluster_that_recovers_says_how_long(release):
     groups = read.groups(answer(release, "status-osd-down"))
     assert groups.recovery.degraded > 0
+    assert groups.recovery.copies
     assert groups.recovery.copies >= groups.recovery.degraded
     assert read.counts(answer(release, "status-osd-down")).up == 2
     assert sum(count for _, count in groups.states) == groups.total

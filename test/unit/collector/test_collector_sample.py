@@ -9,6 +9,7 @@ import rados
 from fakes import RELEASES, recorded
 
 from ganeti_ceph import ceph
+from ganeti_ceph.collector import facts
 from ganeti_ceph.collector.images import Images
 from ganeti_ceph.collector.sample import Sampler
 from ganeti_ceph.errors import CephError
@@ -312,9 +313,18 @@ def test_a_storage_cluster_that_does_not_answer_is_tried_again(sampler, cluster)
     sample = one.take()
     assert set(gaps(sample).values()) == {"cannot connect"}
     assert (sample.health, sample.osds, sample.images) == (None, None, None)
+    assert set(gaps(sample)) >= {*facts.CLUSTER_PARTS, "images"}
     assert all(gap.since is None for gap in sample.gaps)
     cluster.silent = False
     assert gaps(one.take()) == {}
+
+
+def test_images_are_not_known_while_no_mon_leads(sampler, cluster, images):
+    """Else each collector would leave them to another."""
+    cluster.change("status", lambda status: status.update(quorum_names=["node9"]))
+    sample = sampler().take()
+    assert sample.leader is None and images.looked == []
+    assert gaps(sample) == {"images": "none of the mons leads a quorum"}
 
 
 def test_a_client_that_was_shut_out_comes_back_as_another(sampler, cluster, images):
