@@ -8,7 +8,7 @@ here, so that its commands, jobs and RAPI show them as they show their own.
 import abc
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ganeti import errors as ganeti_errors
@@ -135,3 +135,14 @@ def run_stages(
                 + "\n  ".join(failures)
                 + f"\nMend that, then go on from here with '{again}'"
             )
+
+
+def describe(stages: Iterable[Stage], nodes: Iterable[Node]) -> list[str]:
+    """Return a plan as the lines that ``--dry-run`` prints."""
+    names = {node.uuid: node.name for node in nodes}
+    lines = []
+    for stage in stages:
+        lines.append(f"* {stage.title}")
+        for uuid, steps in stage.steps:
+            lines += [f"  - {names[uuid]}: {step.sentence()}" for step in steps]
+    return lines

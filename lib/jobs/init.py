@@ -9,9 +9,9 @@ from ganeti import constants, locking
 from ganeti_ceph import diagnose, params, plan, secret, state
 from ganeti_ceph.disk import config, uri
 from ganeti_ceph.errors import PrereqError, UsageError
-from ganeti_ceph.jobs.base import StorageUnit, run_stages
+from ganeti_ceph.jobs.base import StorageUnit, describe, run_stages
 from ganeti_ceph.jobs.survey import ask_cluster, find_keys, look_at, refuse_silence
-from ganeti_ceph.plan import Node, Plan
+from ganeti_ceph.plan import Plan
 from ganeti_ceph.state import GroupState, Phase
 from ganeti_ceph.steps import Keys
 
@@ -122,7 +122,7 @@ class LUInitDistributedStorage(StorageUnit):
         if self.cluster is not None:
             lost = diagnose.gone(self.nodes, self.cluster, plan.made_again(self.plan))
             self.left_out += [f"{one.node}: {one.text}" for one in lost]
-        self.dry_run_result = self._result(describe(self.plan, self.nodes))
+        self.dry_run_result = self._result(describe(self.plan.stages, self.nodes))
 
     def _result(self, lines: list[str]) -> list[tuple[bool, str]]:
         notes = getattr(self, "left_out", [])
@@ -176,17 +176,6 @@ class LUInitDistributedStorage(StorageUnit):
         changed.append(enable_template(self, feedback))
         changed.append(self._mark(GroupState(Phase.READY, self.fsid), feedback))
         return any(changed)
-
-
-def describe(chosen: Plan, nodes: list[Node]) -> list[str]:
-    """Return a plan as the lines that ``--dry-run`` prints."""
-    names = {node.uuid: node.name for node in nodes}
-    lines = []
-    for stage in chosen.stages:
-        lines.append(f"* {stage.title}")
-        for uuid, steps in stage.steps:
-            lines += [f"  - {names[uuid]}: {step.sentence()}" for step in steps]
-    return lines
 
 
 def enable_template(unit: StorageUnit, feedback: Callable[[str], None]) -> bool:

@@ -15,7 +15,7 @@ from ganeti.rpc import node as ganeti_rpc
 from ganeti_ceph import leave, plan, rpc, state, wire
 from ganeti_ceph.errors import PrereqError
 from ganeti_ceph.facts import ClusterFacts, Report
-from ganeti_ceph.jobs.base import ganeti_terms, run_stages
+from ganeti_ceph.jobs.base import describe, ganeti_terms, run_stages
 from ganeti_ceph.jobs.survey import (
     ByName,
     Storage,
@@ -141,6 +141,13 @@ def _names(unit: Any) -> list[Any]:
     return list(unit.cfg.GetAllNodesInfo().values())
 
 
+def _tell_plan(unit: Any) -> None:
+    """With ``--dry-run``, say what would be done; Ganeti ends the job after this."""
+    if unit.op.dry_run:
+        for line in describe(unit.ceph_stages, _names(unit)):
+            unit.proc.Log(line)
+
+
 # gnt-node modify
 
 
@@ -198,6 +205,7 @@ def check_modification(
                 f"{node.name} became part of the storage cluster meanwhile; run the"
                 " command again"
             )
+    _tell_plan(unit)
     return result
 
 
@@ -365,6 +373,7 @@ def check_removal(
             ),
         )
         unit.ceph_stages = leave.remove_stages(view.cluster, view.host, view.acting())
+    _tell_plan(unit)
     return result
 
 

@@ -185,19 +185,33 @@ def test_only_an_offline_node_changes_its_group(lab: TestLab) -> None:
     assert f"{NODE4} is part of the storage cluster of group default" in said
 
 
-def test_an_offline_node_hands_its_work_over(guest: Guest) -> None:
-    lab = guest.lab
-    before = osds(lab)["node3"]
+def offline(lab: TestLab, *options: str) -> list[str]:
+    """Take node3 offline; return the titles of the stages and all that is said."""
     # Ceph's balancer may have some placement groups peer just then.
     end = time.monotonic() + 60
     while True:
-        offline = "gnt-node modify --offline=yes node3"
-        done = lab.run("node1", offline, check=False, timeout=300)
+        words = ["gnt-node", "modify", *options, "--offline=yes", "node3"]
+        done = lab.run("node1", words, check=False, timeout=300)
         if done.returncode == 0 or time.monotonic() > end:
-            break
+            assert done.returncode == 0, done.stderr
+            return done.stdout.splitlines()
         assert "data would be out of reach" in refused(done)
         time.sleep(2)
-    assert "mon.node4 runs" in done.stdout, done.stderr
+
+
+def stages(lines: list[str]) -> list[str]:
+    return [line.partition(" * ")[2] for line in lines if " * " in line]
+
+
+def test_an_offline_node_hands_its_work_over(guest: Guest) -> None:
+    lab = guest.lab
+    before = osds(lab)["node3"]
+    planned = offline(lab, "--dry-run")
+    assert osds(lab)["node3"] == before
+    done = offline(lab)
+    assert stages(planned)
+    assert stages(planned) == stages(done), "it did other than it said"
+    assert any("mon.node4 runs" in line for line in done), done
     assert mons(lab) == {"node1", "node2", "node4"}
     ((_, osd),) = osds(lab)["node3"].items()
     assert not osd["up"]

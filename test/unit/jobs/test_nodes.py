@@ -37,6 +37,7 @@ class Modification:
             "master_candidate": None,
             "secondary_ip": None,
             "force": False,
+            "dry_run": False,
         }
         self.op = types.SimpleNamespace(**{**options, **changes})
         self.old_role = self.new_role = ROLES[was]
@@ -51,6 +52,7 @@ class Modification:
         self.warnings = []
         self.told = []
         self.done = []
+        self.proc = types.SimpleNamespace(Log=self.told.append)
 
     def owned_locks(self, level):
         assert level == locking.LEVEL_NODEGROUP
@@ -126,6 +128,19 @@ def test_a_node_that_goes_offline_stops_its_daemons_before_ganeti_lets_go(made):
     assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2", "node3"}
     assert not osd_of(made, "node3").up
     assert osd_of(made, "node3").inside
+
+
+@pytest.mark.parametrize("change", ["offline", "drained"])
+def test_a_dry_run_tells_the_plan(made, change):
+    osd = osd_of(made, "node3").id
+    if change == "drained":
+        # Without it the three copies have no place.
+        made.nodes.cluster = dataclasses.replace(made.nodes.cluster, pools=())
+    unit = Modification(made, "node3", dry_run=True, **{change: True})
+    nodes.check_modification(lambda: None, unit, (), {})
+    assert any(line.startswith("* ") for line in unit.told)
+    assert any(f"osd.{osd}" in line for line in unit.told), unit.told
+    assert all(line.startswith(("* ", "  - node")) for line in unit.told)
 
 
 def test_ceph_is_asked_about_the_osds_that_stop(made):
@@ -467,11 +482,13 @@ def test_nodes_leave_one_after_the_other(made, change, locked):
 class Removal:
     """Stands for Ganeti's unit of gnt-node remove."""
 
-    def __init__(self, ganeti, name):
+    def __init__(self, ganeti, name, dry_run=False):
         self.cfg, self.rpc = ganeti.config, ganeti.rpc
         self.node = ganeti.config.GetNodeInfo(ganeti.config.find(name).uuid)
+        self.op = types.SimpleNamespace(dry_run=dry_run)
         self.done = []
         self.told = []
+        self.proc = types.SimpleNamespace(Log=self.told.append)
 
     def LogWarning(self, text, *args):
         self.told.append(text % args)
@@ -502,6 +519,16 @@ def test_a_removed_node_is_forgotten_first(made):
     assert made.nodes.left == [AskLeave((gone,), True)]
     assert (unit.done, unit.told) == ([1], [])
     assert len(made.nodes.cluster.osds) == 2
+
+
+def test_a_dry_run_of_a_removal_tells_the_plan(made):
+    Modification(made, "node3", offline=True).run()
+    made.set_offline("node3")
+    made.nodes.asked.clear()
+    unit = Removal(made, "node3", dry_run=True)
+    nodes.check_removal(lambda: None, unit, (), {})
+    assert any("remove host node3 and the keys" in line for line in unit.told)
+    assert made.nodes.asked == []
 
 
 @pytest.mark.parametrize("tag", ["ceph:storage:ready", "ceph:storage:joining"])
