@@ -19,6 +19,7 @@ from test_life import COLLECTOR, COLLECTOR_KEY, SPARE, in_ganeti, readd, settled
 from test_nodes import (
     ADD,
     ceph,
+    guest,
     lives_on,
     mons,
     nothing_to_do,
@@ -27,6 +28,8 @@ from test_nodes import (
     status,
     wait_clean,
 )
+
+__all__ = ["guest"]
 
 pytestmark = pytest.mark.slow
 
@@ -47,15 +50,6 @@ def lab(new_lab: NewLab) -> TestLab:
         lab.run("node1", f"gnt-node add-tags {node} ceph:rack:{rack}")
     lab.run("node1", "gnt-group add other; gnt-group assign-nodes other node5")
     return lab
-
-
-@pytest.fixture(scope="module")
-def guest(lab: TestLab) -> Iterator[Guest]:
-    """A guest that runs on node1 all the time."""
-    guest = Guest(lab, "guest1.lab.example")
-    guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G")
-    yield guest
-    guest.gnt("remove -f --shutdown-timeout=0", check=False)
 
 
 def at_once(lab: TestLab, *commands: str) -> list[Result]:
