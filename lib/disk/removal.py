@@ -1,4 +1,4 @@
-"""An instance is removed with all of its images, or with none."""
+"""No image of an instance is removed while something holds another one."""
 
 import inspect
 from collections.abc import Callable

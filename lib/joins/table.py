@@ -355,7 +355,7 @@ JOINS: tuple[Join, ...] = (
         Kind.WRAP,
         ("lu, feedback_fn, instance, ignore_failures",),
         "ganeti_ceph.disk.removal:remove_instance",
-        "an instance is removed with all of its images or with none",
+        "no image of an instance is removed while another one is held",
     ),
     Join(
         "ganeti.cmdlib.instance_migration",

@@ -36,8 +36,8 @@ def measure_defaults(lab: Lab, runs: int) -> None:
     for number in range(1, runs + 1):
         for mode in ("ignore", "unmap"):
             seconds, left = _discard(lab, mode)
-            taken.add(f"disk_discard={mode}", seconds)
-            used.add(f"disk_discard={mode}", left)
+            taken.add(f"discard={mode}", seconds)
+            used.add(f"discard={mode}", left)
         for way, features in _FEATURES.items():
             with _image(lab, f"{OBJECTS * 4}M", features):
                 words = rbd_bench(IMAGE, _NEW, False)
@@ -49,7 +49,7 @@ def measure_defaults(lab: Lab, runs: int) -> None:
         print(f"run {number}: done", flush=True)
     for table in (first, again, seen, gone):
         table.compare("with object-map", "without object-map")
-    print("disk_discard:")
+    print("discard:")
     print("\n".join(table.text() for table in (used, taken)))
     print("The image feature object-map (with fast-diff):")
     print("\n".join(table.text() for table in (first, again, seen, gone)))
