@@ -206,6 +206,20 @@ class PlaceFacts:
     #: Those of them that are open to write, and the addresses where they are.
     watched: tuple[tuple[str, tuple[str, ...]], ...] = ()
     unknown: tuple[UnknownImage, ...] = ()
+    #: The ids of those of them that are there, by which OSDs know them.
+    ids: tuple[tuple[str, str], ...] = ()
+    #: The OSDs that are up in the pool's storage cluster, as in :class:`OsdWatches`.
+    osds: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class OsdWatches:
+    """The images that are open to write, as far as an OSD is in charge of them."""
+
+    #: ``FSID/ID`` of the OSD.
+    osd: str
+    #: Ids of images, and the addresses where they are open.
+    watched: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +232,8 @@ class ImagesFacts:
     mapped: tuple[tuple[str, str], ...]
     #: The node's own, each with the length of its network's prefix.
     addresses: tuple[str, ...]
+    #: Of each OSD on the node that answers.
+    watches: tuple[OsdWatches, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

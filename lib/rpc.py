@@ -1,6 +1,7 @@
 """The calls between the job and the nodes: names, arguments, answers, time limits."""
 
 import dataclasses
+import enum
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -114,6 +115,18 @@ class LookAtPlace:
     disks: tuple[str, ...]
     #: All images that are known; None where nobody asks for unknown ones.
     known: tuple[str, ...] | None
+    #: Whether to tell which OSDs are up; one node that does is enough.
+    osds: bool = False
+
+
+class Watched(enum.Enum):
+    """How to find out where the images of disks are open."""
+
+    NOT = "not"
+    #: By asking the OSDs of all nodes.
+    BY_OSDS = "osds"
+    #: By a look into each image.
+    BY_LOOK = "look"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +134,7 @@ class LookAtImages:
     """The images that a node is asked about."""
 
     places: tuple[LookAtPlace, ...]
-    #: Whether to tell where the images of disks are open, which takes a look at each.
-    watched: bool
+    watched: Watched
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1144,6 +1144,10 @@ class FakeRbd:
     def list(self, ioctx: FakePoolHandle) -> list[str]:
         return sorted(_images(ioctx, "list"))
 
+    def list2(self, ioctx: FakePoolHandle) -> Iterator[dict[str, Any]]:
+        for name, image in sorted(_images(ioctx, "list").items()):
+            yield {"id": image.id, "name": name}
+
     def namespace_exists(self, ioctx: FakePoolHandle, name: str) -> bool:
         ioctx._check()
         pool = ioctx._name.partition("/")[0]

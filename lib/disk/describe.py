@@ -52,7 +52,7 @@ def set_info(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any)
 
 def rename_cluster(place: Place, old: str, new: str) -> list[CephError]:
     """Have a place's images of a Ganeti cluster tell its new name; return failures."""
-    noted = image.descriptions(place, image.names(place))
+    noted = image.descriptions(place, image.ids(place))
     failed = [notes for notes in noted.values() if isinstance(notes, CephError)]
     ours = [
         name

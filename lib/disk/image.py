@@ -125,10 +125,20 @@ def look_inside(image: rbd.Image) -> ImageFacts:
     )
 
 
-def names(place: Place) -> frozenset[str]:
-    """Return the names of all images in a place, in one question; none of its trash."""
+def ids(place: Place) -> dict[str, str]:
+    """Return the ids of all images in a place by name, in one question.
+
+    Of none in its trash.
+    """
     with within(place, f"list the images in {place}") as pool:
-        return frozenset(rbd.RBD().list(pool))
+        return {one["name"]: one["id"] for one in rbd.RBD().list2(pool)}
+
+
+def up_osds(place: Place) -> frozenset[str]:
+    """Return ``FSID/ID`` of each OSD that is up in a place's storage cluster."""
+    with _cluster(place) as cluster:
+        seen = ceph.command(cluster, "osd dump")
+    return frozenset(f"{seen['fsid']}/{o['osd']}" for o in seen["osds"] if o["up"])
 
 
 def sizes(place: Place, names: Iterable[str]) -> dict[str, int | CephError]:
@@ -565,11 +575,16 @@ def _snapshots(image: Any) -> tuple[str, ...]:
 
 def _watchers(image: Any) -> tuple[str, ...]:
     # One host may have many clients, each with a port and a number of its own.
-    hosts = {
-        str(watcher["addr"]).rpartition(":")[0].strip("[]")
-        for watcher in image.watchers_list()
-    }
+    hosts = {host_of(watcher["addr"]) for watcher in image.watchers_list()}
     return tuple(sorted(hosts))
+
+
+def host_of(address: str) -> str:
+    """Return the host's part of a client's address as Ceph writes it.
+
+    It has a port, mostly 0, and may have a number: ``192.0.2.1:0/77``, ``[::1]:0``.
+    """
+    return address.rpartition(":")[0].strip("[]")
 
 
 def _check_holders(volume: Volume, pool: Any) -> None:

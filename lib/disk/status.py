@@ -5,7 +5,7 @@ open an image as often as there are disks.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def _sorted_out(
 
 def _statuses(disks: list[Any]) -> list[tuple[bool, Any]]:
     volumes = [_volume(disk) for disk in disks]
-    names = inventory.ask(_places(volumes), image.names)
+    names = inventory.ask(_places(volumes), image.ids)
     try:
         mapped = mappers.mapped()
     except (Error, OSError) as err:
@@ -60,7 +60,7 @@ def _statuses(disks: list[Any]) -> list[tuple[bool, Any]]:
 
 
 def _status(
-    volume: Volume, names: frozenset[str] | CephError, mapped: dict[str, str]
+    volume: Volume, names: Container[str] | CephError, mapped: dict[str, str]
 ) -> tuple[bool, Any]:
     if isinstance(names, CephError):
         return False, str(names)

@@ -1,7 +1,8 @@
 """What gnt-cluster verify and verify-disks say of the images of instances' disks.
 
 Each node of a group is asked about the images of the disks that are its own, which
-spreads the work; one of them also lists what nobody is known to have.
+spreads the work; one of them also lists what nobody is known to have.  Where images
+are open all nodes' OSDs tell; only where some of them cannot, images are opened.
 """
 
 import dataclasses
@@ -17,7 +18,13 @@ from ganeti_ceph.disk import options
 from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import PrereqError, UsageError
 from ganeti_ceph.facts import ImagesFacts, PlaceFacts, UnknownImage
-from ganeti_ceph.rpc import LookAtImages, LookAtPlace, RenameCluster, Reply
+from ganeti_ceph.rpc import (
+    LookAtImages,
+    LookAtPlace,
+    RenameCluster,
+    Reply,
+    Watched,
+)
 
 _RBD = constants.DT_RBD
 
@@ -80,22 +87,28 @@ def verify_images(
     listed = _listed(unit, places)
     mine = [disk for disk in disks if disk.group == unit.group_uuid]
     asked = {
-        # Of another node only which images are mapped there, and its addresses.
+        # Of another node only what is mapped there, its addresses, its OSDs' word.
         **{
-            uuid: LookAtImages((), False)
+            uuid: LookAtImages((), Watched.BY_OSDS)
             for uuid in sorted(nodes, key=lambda uuid: nodes[uuid].name)
             if not nodes[uuid].offline
         },
         **questions(mine, places[unit.group_uuid], reachable, known(disks, listed)),
     }
     replies = _call(unit, asked)
+    watched, left = watched_by_osds(asked, replies)
+    looked = _call(unit, left) if left else {}
+    watched |= watched_by_look(left, looked)
     names = {uuid: node.name for uuid, node in nodes.items()}
     addresses = _addresses(nodes, replies)
     found = [
         *wrong.get(unit.group_uuid, ()),
         *unreachable(asked, replies, names),
-        *misplaced(mine, asked, replies, addresses, names),
+        *unreachable(left, looked, names),
+        *misplaced(mine, watched, replies, addresses, names),
     ]
+    for _, place, seen in _answers(left, looked):
+        found += troubles(mine, place, seen)
     for asker, place, seen in _answers(asked, replies):
         found += troubles(mine, place, seen)
         unknown = _still_unknown(unit.cfg, seen.unknown)
@@ -124,7 +137,8 @@ def verify_disks(
         mine, {disk.volume.place for disk in mine}, [disk.node for disk in mine], {}
     )
     asked = {
-        uuid: dataclasses.replace(one, watched=False) for uuid, one in asked.items()
+        uuid: dataclasses.replace(one, watched=Watched.NOT)
+        for uuid, one in asked.items()
     }
     replies = _call(unit, asked)
     for uuid, reply in replies.items():
@@ -245,10 +259,11 @@ def questions(
                     place,
                     tuple(images),
                     known.get(place) if listers[place] == uuid else None,
+                    osds=listers[place] == uuid,
                 )
                 for place, images in sorted(wanted[uuid].items())
             ),
-            True,
+            Watched.BY_OSDS,
         )
         for uuid in ordered
     }
@@ -262,6 +277,58 @@ def known(
     for disk in disks:
         images.setdefault(str(disk.volume.place), set()).add(disk.volume.image)
     return {place: tuple(sorted(images.get(str(place), ()))) for place in places}
+
+
+# Where images are open
+
+
+def watched_by_osds(
+    asked: Mapping[str, LookAtImages], replies: Mapping[str, Reply[ImagesFacts]]
+) -> tuple[dict[Volume, Iterable[str]], dict[str, LookAtImages]]:
+    """Return where images are open, as OSDs tell, and which are left to look into.
+
+    That are those in storage clusters of which not all OSDs that are up were heard:
+    some are on hosts that are no nodes of ours, or did not answer.
+    """
+    heard = {
+        one.osd: one.watched
+        for reply in replies.values()
+        if reply.answer is not None
+        for one in reply.answer.watches
+    }
+    hosts: dict[Place, dict[str, set[str]]] = {}
+    for _, place, seen in _answers(asked, replies):
+        if seen.osds and heard.keys() >= set(seen.osds):
+            at = hosts.setdefault(place, {})
+            for osd in seen.osds:
+                for image_id, addresses in heard[osd]:
+                    at.setdefault(image_id, set()).update(addresses)
+    watched: dict[Volume, Iterable[str]] = {}
+    left: dict[str, list[LookAtPlace]] = {}
+    for uuid, place, seen in _answers(asked, replies):
+        if place not in hosts:
+            if seen.ids:
+                images = tuple(image for image, _ in seen.ids)
+                left.setdefault(uuid, []).append(LookAtPlace(place, images, None))
+            continue
+        for image, image_id in seen.ids:
+            if open_at := hosts[place].get(image_id):
+                watched[place.volume(image)] = open_at
+    return watched, {
+        uuid: LookAtImages(tuple(places), Watched.BY_LOOK)
+        for uuid, places in left.items()
+    }
+
+
+def watched_by_look(
+    asked: Mapping[str, LookAtImages], replies: Mapping[str, Reply[ImagesFacts]]
+) -> dict[Volume, Iterable[str]]:
+    """Return where images are open, as was seen by looks into them."""
+    return {
+        place.volume(image): hosts
+        for _, place, seen in _answers(asked, replies)
+        for image, hosts in seen.watched
+    }
 
 
 # What is said
@@ -308,7 +375,7 @@ def troubles(
 
 def misplaced(
     disks: Iterable[OwnDisk],
-    asked: Mapping[str, LookAtImages],
+    watched: Mapping[Volume, Iterable[str]],
     replies: Mapping[str, Reply[ImagesFacts]],
     addresses: Mapping[str, str],
     names: Mapping[str, str],
@@ -317,16 +384,12 @@ def misplaced(
 
     ``addresses`` tells the nodes' UUIDs by address.
     """
-    watched: dict[Volume, set[str]] = {}
     mapped: dict[str, dict[str, str]] = {}
     for uuid, reply in replies.items():
         if reply.answer is None:
             continue
         for image, device in reply.answer.mapped:
             mapped.setdefault(image, {})[uuid] = device
-    for _, place, seen in _answers(asked, replies):
-        for image, hosts in seen.watched:
-            watched.setdefault(place.volume(image), set()).update(hosts)
     for disk in disks:
         devices = mapped.get(str(disk.volume), {})
         # Who has it mapped has it open, too.

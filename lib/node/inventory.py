@@ -5,8 +5,9 @@ import re
 from ganeti_ceph.disk import describe, image, inventory, mappers
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.facts import ImagesFacts, PlaceFacts, UnknownImage
+from ganeti_ceph.node import osd_watches
 from ganeti_ceph.node.look import addresses
-from ganeti_ceph.rpc import LookAtImages, LookAtPlace
+from ganeti_ceph.rpc import LookAtImages, LookAtPlace, Watched
 from ganeti_ceph.run import Runner
 
 #: Seconds for a storage cluster to answer.  Who asks has usually asked for the disks'
@@ -33,16 +34,20 @@ def look(asked: LookAtImages, run: Runner) -> ImagesFacts:
         ),
         tuple(sorted(mappers.mapped(run).items())),
         addresses(run),
+        osd_watches.ask() if asked.watched is Watched.BY_OSDS else (),
     )
 
 
-def _place(asked: LookAtPlace, watched: bool) -> PlaceFacts:
-    names = image.names(asked.place)
-    there = [disk for disk in asked.disks if disk in names]
-    watchers = image.watchers(asked.place, there) if watched else {}
+def _place(asked: LookAtPlace, watched: Watched) -> PlaceFacts:
+    ids = image.ids(asked.place)
+    there = [disk for disk in asked.disks if disk in ids]
+    by_osds = watched is Watched.BY_OSDS
+    watchers = {}
+    if watched is Watched.BY_LOOK:
+        watchers = image.watchers(asked.place, there)
     unknown: list[UnknownImage] = []
     if asked.known is not None:
-        others = names.difference(asked.known, asked.disks)
+        others = ids.keys() - {*asked.known, *asked.disks}
         suspects = sorted(name for name in others if _OF_GANETI.fullmatch(name))
         for name, notes in image.descriptions(asked.place, suspects).items():
             noted = {} if isinstance(notes, CephError) else notes
@@ -55,7 +60,7 @@ def _place(asked: LookAtPlace, watched: bool) -> PlaceFacts:
             )
     return PlaceFacts(
         None,
-        missing=tuple(disk for disk in asked.disks if disk not in names),
+        missing=tuple(disk for disk in asked.disks if disk not in ids),
         broken=tuple(
             (name, str(seen))
             for name, seen in watchers.items()
@@ -67,4 +72,8 @@ def _place(asked: LookAtPlace, watched: bool) -> PlaceFacts:
             if seen and not isinstance(seen, CephError)
         ),
         unknown=tuple(unknown),
+        ids=tuple((disk, ids[disk]) for disk in there) if by_osds else (),
+        osds=tuple(sorted(image.up_osds(asked.place)))
+        if by_osds and asked.osds
+        else (),
     )

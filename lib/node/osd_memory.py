@@ -5,14 +5,10 @@ it is sure to get is kept from instances; what it has beyond that is given back 
 need it, so it counts as free.
 """
 
-import json
-import logging
-import socket
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from ganeti_ceph.errors import ExecError
+from ganeti_ceph.node import osd_socket
 from ganeti_ceph.params import StorageParameters
 
 MOST = 16 * 2**30
@@ -20,10 +16,7 @@ MOST = 16 * 2**30
 #: For the operating system, a mon and a mgr.
 _HOST = 2 * 2**30
 _STEP = 64 * 2**20
-_SOCKETS = Path("/var/run/ceph")
 _OPTION = "osd_memory_target"
-#: Seconds for an OSD to answer.
-_PATIENCE = 3
 
 
 def target(params: StorageParameters, total: int, instances: int, osds: int) -> int:
@@ -69,62 +62,27 @@ def total(proc: Path = Path("/proc")) -> int:
 
 def apply(params: StorageParameters, instances: int) -> list[str]:
     """Tell each running OSD of this node what to aim at; name those that changed."""
-    sockets = [one for one in sorted(_SOCKETS.glob("ceph-osd.*.asok")) if _listens(one)]
+    sockets = osd_socket.find()
     if not sockets:
         return []
     aim = target(params, total(), instances, len(sockets))
     fixed = params.osd_memory is not None
 
     def tell(path: Path) -> bool:
-        try:
-            now = int(_ask(path, "config get", var=_OPTION)[_OPTION])
-            # Small changes are not worth it; what was asked for is.
-            if now == aim or (not fixed and abs(now - aim) <= now // 10):
-                return False
-            _ask(path, "config set", var=_OPTION, val=[str(aim)])
-        except (ExecError, LookupError, TypeError, ValueError) as err:
-            # The others are told all the same.
-            logging.warning("ganeti-ceph cannot set the memory of an OSD: %s", err)
+        now = int(osd_socket.ask(path, "config get", var=_OPTION)[_OPTION])
+        # Small changes are not worth it; what was asked for is.
+        if now == aim or (not fixed and abs(now - aim) <= now // 10):
             return False
+        osd_socket.ask(path, "config set", var=_OPTION, val=[str(aim)])
         return True
 
-    with ThreadPoolExecutor(8) as threads:
-        told = list(threads.map(tell, sockets))
-    names = (path.name.removeprefix("ceph-").removesuffix(".asok") for path in sockets)
-    return [name for name, changed in zip(names, told, strict=True) if changed]
-
-
-def _listens(path: Path) -> bool:
-    """Tell whether an OSD is behind a socket; one that ends leaves it there."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_PATIENCE)
-        try:
-            connection.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:
-            # It has too much to do, or no right is had: one is there.
-            return True
-    return True
-
-
-def _ask(path: Path, prefix: str, **arguments: Any) -> Any:
-    """Ask an OSD over its admin socket: JSON and a zero byte, length and JSON back.
-
-    Ceph's own function for it asks for all commands first, each time, and an instance
-    that starts waits for this.
-    """
-    request = json.dumps({"prefix": prefix, "format": "json", **arguments}).encode()
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_PATIENCE)
-            connection.connect(str(path))
-            connection.sendall(request + b"\0")
-            stream = connection.makefile("rb")
-            length = int.from_bytes(stream.read(4), "big")
-            return json.loads(stream.read(length))
-    except (OSError, ValueError) as err:
-        raise ExecError(f"{path.name}: {prefix}: {err}") from err
+    # One that cannot be told keeps no other from it.
+    told = osd_socket.ask_each(sockets, tell, "set the memory of an OSD")
+    return [
+        path.name.removeprefix("ceph-").removesuffix(".asok")
+        for path, changed in told.items()
+        if changed
+    ]
 
 
 def _kibibytes(text: str, name: str) -> int:

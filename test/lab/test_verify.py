@@ -139,6 +139,22 @@ def test_images_that_are_missing_left_over_or_misplaced_are_told(
     ]
 
 
+def test_who_has_an_image_open_is_found_also_where_an_osd_does_not_tell(
+    stopped: Guest,
+) -> None:
+    lab, node = stopped.lab, "node1"
+    held = stopped.images()[1]
+    sockets = "/run/ceph/ceph-osd.*.asok"
+    lab.run(node, f"for one in {sockets}; do mv $one $one.away; done")
+    try:
+        with hold(lab, "node3", held):
+            (fault,) = verify(lab)
+    finally:
+        lab.run(node, f"for one in {sockets}.away; do mv $one ${{one%.away}}; done")
+    assert "EINSTANCEWRONGNODE" in fault
+    assert f"/1: the image rbd/{held} is open on node3.lab.example" in fault
+
+
 def test_a_missing_image_of_active_disks_is_told(running: Guest) -> None:
     lab = running.lab
     (name,) = running.images()

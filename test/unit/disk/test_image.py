@@ -41,7 +41,7 @@ every_function = pytest.mark.parametrize(
         (image.size, ()),
         (image.features, ()),
         (image.look, ()),
-        (lambda volume: image.names(volume.place), ()),
+        (lambda volume: image.ids(volume.place), {}),
         (lambda volume: image.sizes(volume.place, ["web"]), ()),
         (lambda volume: image.watchers(volume.place, ["web"]), ()),
         (lambda volume: image.descriptions(volume.place, ["web"]), ()),
@@ -271,15 +271,15 @@ def test_a_watcher_is_named_by_its_host(web, address, host):
 def test_all_images_beside_are_named_in_one_question(storage, images):
     images.update(web=FakeImage(), other=FakeImage())
     storage.images["vms/blue"] = {"third": FakeImage()}
-    assert image.names(WEB.place) == {"web", "other"}
-    assert image.names(BLUE.place) == {"third"}
+    assert image.ids(WEB.place).keys() == {"web", "other"}
+    assert image.ids(BLUE.place) == {"third": storage.images["vms/blue"]["third"].id}
     assert storage.connections == 2
 
 
 def test_what_cannot_be_listed_is_named_with_its_place(storage, images):
     storage.images["vms/blue"] = {}
     storage.failures["list"] = rbd.OSError("no", errno.EIO)
-    err = failure(image.names, BLUE.place)
+    err = failure(image.ids, BLUE.place)
     assert str(err) == "cannot list the images in vms/blue: Input/output error"
 
 

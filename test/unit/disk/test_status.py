@@ -57,9 +57,9 @@ def listings(monkeypatch):
     listed = []
 
     class CountingRbd(FakeRbd):
-        def list(self, ioctx):
+        def list2(self, ioctx):
             listed.append(ioctx._name)
-            return super().list(ioctx)
+            return super().list2(ioctx)
 
     monkeypatch.setattr(status.image.rbd, "RBD", CountingRbd)
     return listed

@@ -1,5 +1,6 @@
 """What gnt-cluster verify and verify-disks say of images."""
 
+import dataclasses
 import types
 
 import pytest
@@ -9,9 +10,9 @@ from ganeti.cmdlib.cluster.verify import LUClusterVerifyGroup
 
 from ganeti_ceph import rpc, wire
 from ganeti_ceph.disk.uri import Place
-from ganeti_ceph.facts import ImagesFacts, PlaceFacts, UnknownImage
+from ganeti_ceph.facts import ImagesFacts, OsdWatches, PlaceFacts, UnknownImage
 from ganeti_ceph.jobs import images
-from ganeti_ceph.rpc import LookAtImages, RenameCluster, Told
+from ganeti_ceph.rpc import LookAtImages, RenameCluster, Told, Watched
 from ganeti_ceph.state import GroupState, Phase
 
 NODES = make_nodes(4)
@@ -63,8 +64,17 @@ class Nodes:
         self.mapped = {}
         self.seen = {}
         self.failing = {}
-        #: What each node was asked, by its name.
+        self.failing_looks = {}
+        #: Addresses where images are open.
+        self.opened = {}
+        #: OSDs of the first two nodes, and those of them that do not answer.
+        self.osds = {"node1": f"{FSID}/0", "node2": f"{FSID}/1"}
+        self.silent_osds = set()
+        #: All that are up.
+        self.up = set(self.osds.values())
+        #: What each node was asked first, by its name, and whether it looked at last.
         self.asked = {}
+        self.looked = {}
 
     def sees(self, name, place, **seen):
         """Say what a node sees in a place."""
@@ -73,20 +83,46 @@ class Nodes:
     def _answer(self, uuid, sent):
         name = self.rpc.names[uuid]
         asked = wire.decode(LookAtImages, sent)
-        self.asked[name] = asked
+        self.asked.setdefault(name, asked)
         if name in self.failing:
             raise RuntimeError(self.failing[name])
+        self.looked[name] = asked.watched is Watched.BY_LOOK
+        if self.looked[name] and name in self.failing_looks:
+            raise RuntimeError(self.failing_looks[name])
         number = name[-1]
         return wire.encode(
             ImagesFacts(
-                tuple(
-                    self.seen.get((name, one.place), PlaceFacts(None))
-                    for one in asked.places
-                ),
+                tuple(self._place(name, one, asked.watched) for one in asked.places),
                 tuple(self.mapped.get(name, {}).items()),
                 (f"198.51.100.{number}/24", "198.51.100.99/32"),
+                self._watches(name) if asked.watched is Watched.BY_OSDS else (),
             )
         )
+
+    def _place(self, name, asked, watched):
+        seen = self.seen.get((name, asked.place), PlaceFacts(None))
+        if seen.error is not None:
+            return seen
+        there = [disk for disk in asked.disks if disk not in seen.missing]
+        if watched is Watched.BY_LOOK:
+            opened = [one for one in self.opened.items() if one[0] in there]
+            return dataclasses.replace(seen, watched=tuple(opened))
+        # Nobody has looked into one.
+        seen = dataclasses.replace(seen, broken=())
+        if watched is Watched.BY_OSDS:
+            ids = tuple((disk, f"id-of-{disk}") for disk in there)
+            osds = tuple(sorted(self.up)) if asked.osds else ()
+            seen = dataclasses.replace(seen, ids=ids, osds=osds)
+        return seen
+
+    def _watches(self, name):
+        osd = self.osds.get(name)
+        if osd is None or osd in self.silent_osds:
+            return ()
+        # Each image has its header at one OSD.
+        mine = sorted(self.opened)[list(self.osds).index(name) :: len(self.osds)]
+        found = tuple((f"id-of-{image}", self.opened[image]) for image in mine)
+        return (OsdWatches(osd, found),)
 
     def places(self):
         """Return (place, disks, known) of all that each node was asked about."""
@@ -158,6 +194,18 @@ def verify(config, nodes, web):
     return verify
 
 
+@pytest.fixture(params=["told by OSDs", "seen by looks"])
+def opened(request, nodes):
+    """Say where an image is open, which each way has to find out."""
+    if request.param == "seen by looks":
+        nodes.silent_osds.add(nodes.osds["node2"])
+
+    def opened(image, *addresses):
+        nodes.opened[image] = addresses
+
+    return opened
+
+
 # Who is asked what
 
 
@@ -172,7 +220,7 @@ def test_each_node_is_asked_about_its_own_disks(config, nodes, verify):
         "node1": [(VMS, ("db0",), ("db0", "web0", "web1"))],
         "node2": [(VMS, ("web0", "web1"), None)],
     }
-    assert nodes.asked["node2"].watched
+    assert nodes.asked["node2"].watched is Watched.BY_OSDS
 
 
 def test_other_nodes_are_asked_what_they_have_mapped(nodes, verify):
@@ -276,8 +324,12 @@ def test_unknown_images_are_looked_for_once_where_groups_share_a_pool(
     config.add_rbd("far", NODES[3], "far0")
     verify(alone=False)
     assert nodes.places()["node2"][0][2] is not None
+    nodes.asked.clear()
     verify(group="zweite", alone=False)
     assert nodes.places() == {"node4": [(VMS, ("far0",), None)]}
+    # Which OSDs are up is told where a group's images are.
+    assert nodes.asked["node4"].places[0].osds
+    nodes.asked.clear()
     verify(group="zweite")
     assert nodes.places() == {"node4": [(VMS, ("far0",), ("far0", "web0", "web1"))]}
 
@@ -311,6 +363,7 @@ def test_an_error_that_is_ignored_is_but_a_warning(config, nodes, web):
 
 
 def test_an_image_that_cannot_be_opened_is_an_error(nodes, verify):
+    nodes.silent_osds.add(nodes.osds["node1"])
     nodes.sees("node2", VMS, broken=(("web0", "the image is odd"),))
     (line,) = verify()
     assert "ERROR: instance web: disk/0: the image is odd" in line
@@ -322,51 +375,95 @@ def test_parameters_that_make_no_sense_are_an_error(config, nodes, verify):
     assert "ERROR: instance odd: disk/0: the disk parameter mapper" in line
 
 
-def test_open_on_the_primary_node_is_as_it_should_be(nodes, verify):
+def test_no_image_is_looked_into_where_all_osds_tell(nodes, verify):
+    nodes.opened["web0"] = ("192.0.2.2",)
+    assert verify() == []
+    assert not any(nodes.looked.values())
+
+
+def test_images_are_looked_into_where_an_osd_is_on_no_node(nodes, verify):
+    nodes.up.add(f"{FSID}/9")
+    nodes.opened["web0"] = ("192.0.2.3",)
+    (line,) = verify()
+    assert "is open on node3, but" in line
+    # Only by the node that has images there.
+    assert [name for name, looked in nodes.looked.items() if looked] == ["node2"]
+
+
+def test_an_osd_that_is_down_need_not_tell(nodes, verify):
+    nodes.silent_osds.add(nodes.osds["node2"])
+    nodes.up.remove(nodes.osds["node2"])
+    assert verify() == []
+    assert not any(nodes.looked.values())
+
+
+def test_images_are_looked_into_where_a_node_does_not_answer(nodes, verify):
+    nodes.failing["node1"] = "no route to host"
+    nodes.opened["web0"] = ("192.0.2.3",)
+    (line,) = verify()
+    assert "is open on node3, but" in line
+
+
+def test_osds_of_another_storage_cluster_tell_nothing_of_ours(nodes, verify):
+    nodes.osds["node2"] = "0b1c6d3e-0000-4000-8000-000000000000/1"
+    nodes.opened["web0"] = ("192.0.2.3",)
+    verify()
+    assert nodes.looked["node2"]
+
+
+def test_a_node_that_fails_at_the_second_question_is_told(nodes, verify):
+    nodes.silent_osds.add(nodes.osds["node1"])
+    nodes.failing_looks["node2"] = "no route to host"
+    (line,) = verify()
+    assert "ERROR: node node2: ganeti-ceph: " in line
+    assert "no route to host" in line
+
+
+def test_open_on_the_primary_node_is_as_it_should_be(opened, verify):
     # By its address in Ganeti, and by one of another network.
-    nodes.sees("node2", VMS, watched=(("web0", ("192.0.2.2", "198.51.100.2")),))
+    opened("web0", "192.0.2.2", "198.51.100.2")
     assert verify() == []
 
 
 @pytest.mark.parametrize("address", ["192.0.2.3", "198.51.100.3"])
-def test_open_on_another_node_is_an_error(nodes, verify, address):
-    nodes.sees("node2", VMS, watched=(("web0", ("192.0.2.2", address)),))
+def test_open_on_another_node_is_an_error(opened, verify, address):
+    opened("web0", "192.0.2.2", address)
     (line,) = verify()
     assert "ERROR: instance web: disk/0: the image vms/web0 is open on node3" in line
     assert "its primary node is node2" in line
 
 
-def test_open_on_a_node_of_another_group_is_an_error(nodes, verify):
-    nodes.sees("node2", VMS, watched=(("web0", ("198.51.100.4",)),))
+def test_open_on_a_node_of_another_group_is_an_error(opened, verify):
+    opened("web0", "198.51.100.4")
     (line,) = verify()
     assert "is open on node4, but" in line
 
 
-def test_open_on_a_node_that_does_not_answer_is_an_error(config, nodes, verify):
+def test_open_on_a_node_that_does_not_answer_is_an_error(config, opened, verify):
     config.find("node3").offline = True
-    nodes.sees("node2", VMS, watched=(("web0", ("192.0.2.3",)),))
+    opened("web0", "192.0.2.3")
     (line,) = verify()
     assert "is open on node3, but" in line
 
 
-def test_open_elsewhere_is_a_warning(nodes, verify):
-    nodes.sees("node2", VMS, watched=(("web0", ("203.0.113.9",)),))
+def test_open_elsewhere_is_a_warning(opened, verify):
+    opened("web0", "203.0.113.9")
     (line,) = verify()
     assert "WARNING: instance web: disk/0: the image vms/web0 is open at" in line
     assert "203.0.113.9, which is no node's address" in line
 
 
-def test_open_while_the_disks_are_not_active_is_a_warning(config, nodes, verify):
+def test_open_while_the_disks_are_not_active_is_a_warning(config, opened, verify):
     config.find("web").disks_active = False
-    nodes.sees("node2", VMS, watched=(("web0", ("192.0.2.2",)),))
+    opened("web0", "192.0.2.2")
     (line,) = verify()
     assert "WARNING: instance web: " in line
     assert "is open on node2, but the instance's disks are not active" in line
 
 
-def test_mapped_on_another_node_is_an_error_said_once(nodes, verify):
+def test_mapped_on_another_node_is_an_error_said_once(nodes, verify, opened):
     nodes.mapped["node3"] = {"vms/web1": "/dev/rbd0"}
-    nodes.sees("node2", VMS, watched=(("web1", ("192.0.2.3",)),))
+    opened("web1", "192.0.2.3")
     (line,) = verify()
     assert "ERROR: instance web: disk/1: the image vms/web1 is mapped to" in line
     assert "/dev/rbd0 on node3, but its primary node is node2" in line
@@ -475,7 +572,7 @@ def verify_disks(config, nodes, web):
 def test_disks_that_are_there_are_not_mentioned(nodes, verify_disks):
     assert verify_disks() == ({}, [], {})
     assert nodes.places() == {"node2": [(VMS, ("web0", "web1"), None)]}
-    assert not nodes.asked["node2"].watched
+    assert nodes.asked["node2"].watched is Watched.NOT
 
 
 def test_a_missing_image_is_told_as_a_missing_volume(nodes, verify_disks):

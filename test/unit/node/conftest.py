@@ -1,6 +1,9 @@
 """A node for tests: its files below a temporary directory, its Ceph a fake one."""
 
+import json
 import os
+import socket
+import threading
 import types
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 
 from ganeti_ceph import ceph
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.node import cluster, files, images, members, services
+from ganeti_ceph.node import cluster, files, images, members, osd_socket, services
 
 
 class Tree:
@@ -106,6 +109,46 @@ def run(systemd):
     runner = fakes.FakeRunner()
     runner.knows("systemctl", effect=systemd)
     return runner
+
+
+class OsdSockets:
+    """OSDs behind their admin sockets; ``answer`` is given a name and a request."""
+
+    def __init__(self, folder, names, answer):
+        self.silent = None
+        self.nonsense = b""
+        self._answer = answer
+        for name in names:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(folder / f"ceph-{name.replace('_', '.')}.asok"))
+            listener.listen()
+            threading.Thread(
+                target=self._serve, args=(name, listener), daemon=True
+            ).start()
+
+    def _serve(self, name, listener):
+        while True:
+            connection, _ = listener.accept()
+            request = b""
+            while not request.endswith(b"\0") and (part := connection.recv(4096)):
+                request += part
+            if not request:
+                # Somebody looked whether an OSD is there.
+                connection.close()
+            elif name != self.silent:
+                asked = json.loads(request[:-1])
+                assert asked["format"] == "json"
+                answer = self.nonsense or json.dumps(self._answer(name, asked)).encode()
+                connection.sendall(len(answer).to_bytes(4, "big") + answer)
+                connection.close()
+
+
+@pytest.fixture
+def osd_sockets(tmp_path, monkeypatch):
+    """Make OSDs that answer on the node, by their names (``osd_0``)."""
+    monkeypatch.setattr(osd_socket, "_SOCKETS", tmp_path)
+    monkeypatch.setattr(osd_socket, "_PATIENCE", 0.3)
+    return lambda names, answer: OsdSockets(tmp_path, names, answer)
 
 
 @pytest.fixture

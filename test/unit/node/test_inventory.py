@@ -1,17 +1,18 @@
 """What a node tells of the images in the pools in use: each pool is listed once."""
 
+import dataclasses
 import json
 
 import fakes
 import pytest
-from fakes import FakeImage, FakeRunner, recorded
+from fakes import FSID, FakeImage, FakeRunner, recorded
 
 from ganeti_ceph import ceph, wire
 from ganeti_ceph.disk import image, mappers
 from ganeti_ceph.disk.uri import Place, Volume
-from ganeti_ceph.facts import ImagesFacts, PlaceFacts, UnknownImage
-from ganeti_ceph.node import inventory
-from ganeti_ceph.rpc import LookAtImages, LookAtPlace
+from ganeti_ceph.facts import ImagesFacts, OsdWatches, PlaceFacts, UnknownImage
+from ganeti_ceph.node import inventory, osd_watches
+from ganeti_ceph.rpc import LookAtImages, LookAtPlace, Watched
 
 VMS = Place("vms")
 NAME = "5b6a3ad2-2d6e-4b0c-9a5e-0d3f6a1c7e11.rbd.disk0"
@@ -31,7 +32,7 @@ def storage(monkeypatch):
     return storage
 
 
-def look(*places, watched=True):
+def look(*places, watched=Watched.BY_LOOK):
     runner = FakeRunner()
     runner.knows("ip", "-json", "address", output=recorded("trixie", "ip.json"))
     facts = inventory.look(LookAtImages(places, watched), runner)
@@ -66,8 +67,31 @@ def test_no_image_is_opened_where_nobody_asks_who_has_it_open(storage):
     storage.images["vms"]["web"] = FakeImage(9)
     storage.images["vms"]["web"].broken = AssertionError("it was opened")
     asked = LookAtPlace(VMS, ("web", "lost"), None)
-    (facts,) = look(asked, watched=False).places
+    (facts,) = look(asked, watched=Watched.NOT).places
     assert facts == PlaceFacts(None, missing=("lost",))
+
+
+def test_the_osds_word_is_asked_for_instead_of_a_look(storage, monkeypatch):
+    word = (OsdWatches(f"{FSID}/7", (("1234", ("192.0.2.1",)),)),)
+    monkeypatch.setattr(osd_watches, "ask", lambda: word)
+    storage.osd("a", up=True)
+    storage.osd("b")
+    storage.images["vms"]["web"] = FakeImage(9)
+    storage.images["vms"]["web"].broken = AssertionError("it was opened")
+    asked = LookAtPlace(VMS, ("web", "lost"), None)
+    told = look(asked, watched=Watched.BY_OSDS)
+    assert told.watches == word
+    ids = (("web", storage.images["vms"]["web"].id),)
+    assert told.places == (PlaceFacts(None, missing=("lost",), ids=ids),)
+    asked = dataclasses.replace(asked, osds=True)
+    (facts,) = look(asked, watched=Watched.BY_OSDS).places
+    assert facts.osds == (f"{FSID}/0",)
+
+
+def test_the_osds_are_asked_also_where_no_place_is_asked_about(monkeypatch):
+    word = (OsdWatches(f"{FSID}/7", ()),)
+    monkeypatch.setattr(osd_watches, "ask", lambda: word)
+    assert look(watched=Watched.BY_OSDS).watches == word
 
 
 def test_missing_images_are_told(storage):

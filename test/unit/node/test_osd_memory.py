@@ -1,8 +1,6 @@
 """The OSDs' memory: what they aim at, and what instances cannot have of it."""
 
-import json
 import socket
-import threading
 
 import pytest
 from hypothesis import given
@@ -81,55 +79,27 @@ def test_what_osds_have_is_read_from_the_kernel(tmp_path):
     assert osd_memory.total(tmp_path) == 2048 * 1024
 
 
-class Osds:
-    """OSDs behind their admin sockets, and what each aims at."""
-
-    def __init__(self, folder, **aims):
-        self.aims = aims
-        self.silent = None
-        self.nonsense = b""
-        for name in aims:
-            listener = socket.socket(socket.AF_UNIX)
-            listener.bind(str(folder / f"ceph-{name.replace('_', '.')}.asok"))
-            listener.listen()
-            threading.Thread(
-                target=self._serve, args=(name, listener), daemon=True
-            ).start()
-
-    def _serve(self, name, listener):
-        while True:
-            connection, _ = listener.accept()
-            request = b""
-            while not request.endswith(b"\0") and (part := connection.recv(4096)):
-                request += part
-            if not request:
-                # Somebody looked whether an OSD is there.
-                connection.close()
-            elif name != self.silent:
-                answer = self.nonsense or self._answer(name, json.loads(request[:-1]))
-                connection.sendall(len(answer).to_bytes(4, "big") + answer)
-                connection.close()
-
-    def _answer(self, name, asked):
-        assert asked["format"] == "json"
-        assert asked["var"] == OPTION
-        if asked["prefix"] == "config get":
-            return json.dumps({OPTION: str(self.aims[name])}).encode()
-        assert asked["prefix"] == "config set"
-        (value,) = asked["val"]
-        self.aims[name] = int(value)
-        return b'{"success": ""}'
-
-
 @pytest.fixture
-def osds(tmp_path, monkeypatch):
+def osds(osd_sockets, monkeypatch):
+    """Make OSDs, and tell what each aims at."""
+
     def make(**aims):
-        monkeypatch.setattr(osd_memory, "_SOCKETS", tmp_path)
-        monkeypatch.setattr(osd_memory, "_PATIENCE", 0.3)
         monkeypatch.setattr(osd_memory, "total", lambda: 18 * GIB)
-        return Osds(tmp_path, **aims)
+        made = osd_sockets(aims, lambda name, asked: _answer(aims, name, asked))
+        made.aims = aims
+        return made
 
     return make
+
+
+def _answer(aims, name, asked):
+    assert asked["var"] == OPTION
+    if asked["prefix"] == "config get":
+        return {OPTION: str(aims[name])}
+    assert asked["prefix"] == "config set"
+    (value,) = asked["val"]
+    aims[name] = int(value)
+    return {"success": ""}
 
 
 def test_each_osd_is_told_what_to_aim_at(osds):
