@@ -548,6 +548,7 @@ class FakeCeph:
 
     def _osd_dump(self) -> Any:
         return {
+            "fsid": self.fsid,
             "osds": [
                 {
                     "osd": osd.id,
