@@ -29,6 +29,8 @@ pytestmark = pytest.mark.slow
 
 #: Seconds that Ceph and collectors have for it.
 PATIENCE = 120
+#: Seconds in which raw use has to be the same, while OSDs tell it every five.
+REST = 15
 
 REPORTS = ("ceph-cluster", "ceph-node", "ceph-disks")
 
@@ -188,6 +190,20 @@ def settle(lab: TestLab, pool: str) -> None:
             and seen.value("placement_groups_inactive") == 0
         ),
     )
+
+
+def at_rest(lab: TestLab) -> None:
+    """Wait until OSDs have removed what they still had to, of a pool that is gone."""
+    since, used = time.monotonic(), 0.0
+
+    def rests(seen: Metrics) -> bool:
+        nonlocal since, used
+        now = seen.value("raw_used_bytes") or 0.0
+        if abs(now - used) > 2**20:
+            since, used = time.monotonic(), now
+        return time.monotonic() - since >= REST
+
+    until(lab, rests)
 
 
 @contextlib.contextmanager
@@ -359,6 +375,7 @@ def pool_is_made(lab: TestLab) -> Cause:
 def pool_is_written(lab: TestLab) -> Cause:
     with told_pool(lab):
         settle(lab, "told")
+        at_rest(lab)
         yield {}
         python(lab, _OBJECTS, "write")
         yield {"osd": first_osd(lab, "node3")}
