@@ -172,9 +172,11 @@ class CopyImage:
 
 @dataclasses.dataclass(frozen=True)
 class CloneImages:
-    """Images to clone at almost the same moment, and the names of the clones."""
+    """An instance's images to clone, and the names of the clones."""
 
-    images: tuple[tuple[Volume, str], ...]
+    instance: str
+    #: With the UUIDs of the disks in Ganeti's configuration.
+    images: tuple[tuple[str, Volume, str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,7 +260,7 @@ RELEASE = Call[Told]("ceph_release", 120, Told)
 CLUSTER_NAME = Call[Told]("ceph_cluster_name", 300, Told)
 #: As long as Ganeti gives the conversion of a disk.
 COPY = Call[None]("ceph_copy", 86400, type(None))
-CLONE = Call[None]("ceph_clone", 120, type(None))
+CLONE = Call[Told]("ceph_clone", 120, Told)
 TRASH = Call[Trash]("ceph_trash", 60, Trash)
 RESTORE = Call[None]("ceph_restore", 60, type(None))
 PURGE = Call[Purged]("ceph_purge", 600, Purged)

@@ -1237,7 +1237,10 @@ class FakeOpenImage:
 
     def remove_snap(self, name: str) -> None:
         image = self._writable("remove_snap")
-        (snapshot,) = [one for one in image.snapshots if one.name == name]
+        found = [one for one in image.snapshots if one.name == name]
+        if not found:
+            raise rbd.ImageNotFound("error removing snapshot", 2)
+        (snapshot,) = found
         if snapshot.clones:
             snapshot.namespace = rbd.RBD_SNAP_NAMESPACE_TYPE_TRASH
         else:

@@ -40,15 +40,18 @@ def create_snapshots(
         for index in range(len(disks))
     ]
     sent = CloneImages(
+        guest.name,
         tuple(
-            (options.image_of(disk, defaults), name)
+            (disk.uuid, options.image_of(disk, defaults), name)
             for disk, name in zip(disks, names, strict=True)
-        )
+        ),
     )
     reply = rpc.call(unit.rpc, rpc.CLONE, {node: wire.encode(sent)})[node]
-    if reply.error is not None:
+    if reply.answer is None:
         unit.LogWarning("Could not snapshot the disks: %s", reply.error)
         return False
+    for told in reply.answer.errors:
+        unit.LogWarning("%s", told)
     helper._snapshots = [_clone(unit, *one) for one in zip(disks, names, strict=True)]
     return True
 

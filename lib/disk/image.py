@@ -26,7 +26,7 @@ from ganeti_ceph.disk.options import (
     check_layout,
 )
 from ganeti_ceph.disk.uri import Place, Volume
-from ganeti_ceph.errors import CephError, UsageError
+from ganeti_ceph.errors import CephError, ExecError, UsageError
 from ganeti_ceph.facts import ImageFacts
 
 #: How much is read or written at a time, the usual size of an image's objects.
@@ -239,15 +239,30 @@ def _remove_unfinished(volume: Volume) -> None:
             return
 
 
-def clone(wanted: Sequence[tuple[Volume, str]]) -> None:
+def clone(
+    wanted: Sequence[tuple[Volume, str]], at_once: Callable[[], None] | None = None
+) -> None:
     """Make images, by name, of what others hold now, also while those are written to.
 
-    All images are held fast before the first one is made, so all are of almost the
-    same moment.  They share the data of their origins.  If one cannot be made, none is.
+    They share the data of their origins.  If one cannot be made, none is.  First a
+    snapshot with the clone's name is made of each image, one right after the other;
+    or ``at_once`` makes them all, of one moment, or raises :class:`ExecError`.
     """
     with together(), contextlib.ExitStack() as snapshots:
+        for volume, _ in wanted:
+            _check_clonable(volume)
+        if at_once:
+            try:
+                at_once()
+            except ExecError:
+                # Who was not waited for longer may have made some.
+                for volume, name in wanted:
+                    with contextlib.suppress(CephError):
+                        _forget_snapshot(volume, name)
+                raise
         for volume, name in wanted:
-            _snapshot(volume, name)
+            if not at_once:
+                _snapshot(volume, name)
             # Ceph keeps it, unseen, as long as there is a clone.
             snapshots.callback(_forget_snapshot, volume, name)
         with contextlib.ExitStack() as made:
@@ -257,13 +272,16 @@ def clone(wanted: Sequence[tuple[Volume, str]]) -> None:
             made.pop_all()
 
 
+def _check_clonable(volume: Volume) -> None:
+    if "layering" not in features(volume):
+        raise CephError(
+            f"the image {volume} cannot be cloned: it has not the feature layering",
+            errno.EINVAL,
+        )
+
+
 def _snapshot(volume: Volume, name: str) -> None:
     with _image(volume, "make a snapshot of") as image:
-        if "layering" not in _features(image):
-            raise CephError(
-                f"the image {volume} cannot be cloned: it has not the feature layering",
-                errno.EINVAL,
-            )
         image.create_snap(name)
 
 

@@ -98,7 +98,7 @@ class Monitor:
             self._connection.sock.close()
 
 
-def of(hypervisor: Any, name: str) -> Monitor:
+def of(hypervisor: Any, name: str, patience: int | None = None) -> Monitor:
     """Return the monitor of a running instance."""
     from ganeti.hypervisor import hv_kvm
 
@@ -106,4 +106,4 @@ def of(hypervisor: Any, name: str) -> Monitor:
     connection = getattr(hypervisor, "qmp", None) or hv_kvm.QmpConnection(
         hypervisor._InstanceQmpMonitor(name)
     )
-    return Monitor(connection)
+    return Monitor(connection, patience)

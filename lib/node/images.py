@@ -1,5 +1,6 @@
 """The images of an instance's disks as its node sees them."""
 
+import dataclasses
 import errno
 import json
 import time
@@ -7,12 +8,13 @@ from collections.abc import Iterable
 
 from ganeti import constants
 
-from ganeti_ceph.disk import describe, image, inventory, mappers, trash
+from ganeti_ceph.disk import describe, image, inventory, mappers, monitor, trash
 from ganeti_ceph.disk.options import Mapper
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.facts import DiskFacts
 from ganeti_ceph.rpc import (
+    CloneImages,
     DisksFacts,
     LookAtDisks,
     LookInTrash,
@@ -24,10 +26,13 @@ from ganeti_ceph.rpc import (
     Trash,
 )
 
+#: Seconds that QEMU has to make snapshots, for which it waits for all that is written.
+_PATIENCE = 30
+
 
 def look(asked: LookAtDisks) -> DisksFacts:
     """Return what this node knows of an instance's disks."""
-    running = _opened_by_qemu(asked.instance)
+    running = _in_qemu(asked.instance)
     found = []
     with image.together():
         for uuid, volume in asked.disks:
@@ -36,9 +41,9 @@ def look(asked: LookAtDisks) -> DisksFacts:
                 facts = image.look(volume)
             except CephError as err:
                 error = str(err)
-            found.append(
-                DiskFacts(facts, error, mappers.find(volume), running.get(uuid))
-            )
+            plugged = running.get(uuid)
+            userspace = plugged.opened if plugged else None
+            found.append(DiskFacts(facts, error, mappers.find(volume), userspace))
     return DisksFacts(tuple(found))
 
 
@@ -127,8 +132,64 @@ def tell_name(asked: RenameCluster) -> Told:
     )
 
 
-def _opened_by_qemu(instance: str) -> dict[str, bool]:
-    """Tell of each disk of a running instance, by UUID, whether QEMU opened its image.
+def clone(asked: CloneImages) -> Told:
+    """Clone the images of an instance as they are now; tell what is not as it might be.
+
+    Of several disks that a guest is writing to QEMU makes the snapshots, if it has
+    opened all of them itself: in one transaction, in which each disk that has its
+    snapshot completes no write before all have theirs.  So no write is in one of them
+    while one that the guest did before it, on another disk, is missing.
+    """
+    wanted = [(volume, name) for _, volume, name in asked.images]
+    running = _in_qemu(asked.instance) if len(wanted) > 1 else {}
+    if not running:
+        image.clone(wanted)
+        return Told(())
+    plugged = [running.get(uuid) for uuid, _, _ in asked.images]
+    disks = [disk.name for disk in plugged if disk and disk.opened]
+    if len(disks) < len(wanted):
+        image.clone(wanted)
+        return Told(
+            (
+                "The disks were snapshotted one right after the other: QEMU, which can"
+                " do it at one moment, has not opened all of them itself"
+                " (access=userspace)",
+            )
+        )
+    names = [name for _, name in wanted]
+    pairs = list(zip(disks, names, strict=True))
+    image.clone(wanted, lambda: _snapshot(asked.instance, pairs))
+    return Told(())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plugged:
+    """A disk of a running instance."""
+
+    #: What QEMU calls it.
+    name: str
+    #: Whether QEMU opened the image itself.
+    opened: bool
+
+
+def _snapshot(instance: str, wanted: Iterable[tuple[str, str]]) -> None:
+    """Make snapshots, by name, of disks of a running QEMU; all or none."""
+    from ganeti import errors
+    from ganeti.hypervisor import hv_kvm
+
+    kind = "blockdev-snapshot-internal-sync"
+    actions = [
+        {"type": kind, "data": {"device": disk, "name": name}} for disk, name in wanted
+    ]
+    qemu = monitor.of(hv_kvm.KVMHypervisor(), instance, _PATIENCE)
+    try:
+        qemu.run("transaction", actions=actions)
+    except errors.HypervisorError as err:
+        raise ExecError(f"QEMU: {err}") from err
+
+
+def _in_qemu(instance: str) -> dict[str, _Plugged]:
+    """Return the disks of a running instance by UUID; none if it does not run.
 
     Ganeti keeps with a running instance how it was started, in both releases as JSON:
     QEMU's command, NICs, parameters, and (disk, path, URI) of each disk.
@@ -142,6 +203,9 @@ def _opened_by_qemu(instance: str) -> dict[str, bool]:
         return {}
     try:
         runtime = json.loads(hypervisor._ReadKVMRuntime(instance))
-        return {disk["uuid"]: uri is not None for disk, _, uri in runtime[3]}
+        return {
+            disk["uuid"]: _Plugged(disk["hvinfo"]["id"], uri is not None)
+            for disk, _, uri in runtime[3]
+        }
     except (errors.HypervisorError, ValueError, LookupError, TypeError):
         return {}

@@ -140,8 +140,8 @@ def _copy(sent: Any) -> None:
     image.copy(asked.source, asked.target, asked.data_pool)
 
 
-def _clone(sent: Any) -> None:
-    image.clone(wire.decode(CloneImages, sent, "what to clone").images)
+def _clone(sent: Any) -> Told:
+    return images.clone(wire.decode(CloneImages, sent, "what to clone"))
 
 
 def _trash(sent: Any) -> Trash:

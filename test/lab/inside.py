@@ -47,6 +47,12 @@ def written(pool: str, name: str, boot: str, beat: str, seconds: str) -> Json:
     }
 
 
+def beat(pool: str, name: str) -> Json:
+    """Tell how far the lab's guest is on a disk."""
+    with _image(pool, name) as image:
+        return int(_fields(image.read(0, 512))["heartbeat"])
+
+
 def disks(instance: str) -> Json:
     """Tell the images of an instance, as the master has them in its configuration."""
     with open("/var/lib/ganeti/config.data", encoding="utf-8") as file:
@@ -127,7 +133,7 @@ def _is_whole(block: bytes, boot: str) -> bool:
 
 COMMANDS = {
     function.__name__: function
-    for function in (written, disks, watchers, images, hold, query)
+    for function in (written, beat, disks, watchers, images, hold, query)
 }
 
 if __name__ == "__main__":

@@ -299,6 +299,53 @@ def test_the_node_daemon_dies_before_anything_of_a_node_stops(
     lives_on(guest)
 
 
+def test_what_force_puts_out_of_reach_is_said_and_comes_back(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run(
+        "node1",
+        "ceph osd pool create rigid 8 8; ceph osd pool application enable rigid rbd;"
+        " ceph osd pool set rigid size 3; ceph osd pool set rigid min_size 3",
+    )
+    settled(lab)
+    offline = "gnt-node modify --offline=yes node3"
+    said = refused(lab.run("node1", offline, check=False, timeout=300))
+    assert "data would be out of reach" in said
+    assert "; --force does it anyway" in said
+    assert in_ganeti(lab, "offline", "node3") == "N"
+    assert [one["up"] for one in osds(lab)["node3"].values()] == [1]
+
+    done = lab.run("node1", f"{offline} --force", timeout=300)
+    assert "data would be out of reach" in done.stdout + done.stderr
+    assert in_ganeti(lab, "offline", "node3") == "Y"
+    assert [one["up"] for one in osds(lab)["node3"].values()] == [0]
+    lost = r"Reduced data availability: \d+ pgs? inactive"
+    end = time.monotonic() + 60
+    while not re.search(lost, shown := status(lab)):
+        assert time.monotonic() < end, shown
+        time.sleep(1)
+    verify = "gnt-cluster verify"
+    shown = lab.run("node1", verify, check=False, timeout=300).stdout
+    assert re.search(rf"- ERROR: cluster.*: {lost}", shown), shown
+    assert re.search(r"- WARNING: cluster.*: Degraded data redundancy", shown), shown
+    lives_on(guest)
+
+    # Ganeti's other way back, which knows nothing of daemons.
+    done = lab.run("node1", "gnt-node modify --offline=no node3", timeout=300)
+    again = "gnt-storage repair node3.lab.example"
+    assert f"'{again}' brings them back" in done.stdout + done.stderr
+    assert [one["up"] for one in osds(lab)["node3"].values()] == [0]
+    lab.run("node1", again, timeout=300)
+    assert [one["up"] for one in osds(lab)["node3"].values()] == [1]
+    lab.run(
+        "node1",
+        "ceph config set mon mon_allow_pool_delete true;"
+        " ceph osd pool delete rigid rigid --yes-i-really-really-mean-it;"
+        " ceph config rm mon mon_allow_pool_delete",
+    )
+    nothing_to_do(lab)
+    lives_on(guest)
+
+
 def test_a_node_gets_one_more_disk(guest: Guest) -> None:
     """The chapter "More nodes and disks" of the guide, as far as disks go."""
     lab = guest.lab

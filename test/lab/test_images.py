@@ -1,12 +1,14 @@
 """Where images are and what becomes of them: pools, moves, scripts, adoption, trash."""
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import Result, TestLab
-from guests import Guest, hold, images
+from guests import Guest, hold, images, look
 
 ADD = "add -t rbd -o probe -B memory=128M -n node1 --no-start"
 EMPTY = "add -t rbd -o lab-guest -B memory=128M -n node1 --no-install --no-start"
@@ -249,8 +251,10 @@ def test_an_instance_runs_while_it_is_exported(place: TestLab, access: str) -> N
     first, second = guest.images()
     beat = guest.written(boot=1).beat
     export = f"gnt-backup export --noshutdown -n node2 {guest.name}"
-    said = place.run("node1", export, timeout=300).stdout
-    assert "Creating snapshots of all disks" in said
+    done = place.run("node1", export, timeout=300)
+    assert "Creating snapshots of all disks" in done.stdout
+    by_qemu = access == "userspace"
+    assert ("one right after the other" in done.stdout + done.stderr) != by_qemu
     after = guest.written(boot=1, beat=beat + 1)
     assert after.verdict == "FIRST"
     assert list(images(place)) == [first]
@@ -280,6 +284,48 @@ def test_an_instance_runs_while_it_is_exported(place: TestLab, access: str) -> N
     guest.gnt("remove -f --shutdown-timeout=0")
     assert len(table(place)) == 1
     place.run("node1", "gnt-storage trash --force --all purge")
+
+
+#: Clones the images of an instance as its node daemon does it for an export.
+_CLONE = """
+import json, sys
+from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.node import images
+from ganeti_ceph.rpc import CloneImages
+name, disks = sys.argv[1], json.loads(sys.argv[2])
+asked = [(uuid, Volume("rbd", image, user="ganeti"), image + ".clone")
+         for uuid, image in disks]
+print(*images.clone(CloneImages(name, tuple(asked))).errors)
+"""
+
+
+def test_several_disks_are_exported_as_they_were_at_one_moment(place: TestLab) -> None:
+    guest = Guest(place, "guest7.lab.example")
+    guest.gnt(
+        "add -t rbd -o lab-guest -B memory=128M -n node2 --disk 0:size=1G"
+        " --disk 1:size=1G",
+        "-H",
+        "kvm:kernel_args=quiet lab.rest=0.01",
+    )
+    beat = guest.written(boot=1).beat
+    shown = guest.gnt("list --no-headers -o disk.uuids").stdout
+    uuids = re.findall(r"[0-9a-f-]{36}", shown)
+    pairs = list(zip(uuids, guest.images(), strict=True))
+    begun = time.monotonic()
+    for _ in range(5):
+        words = ["/usr/bin/python3", "-c", _CLONE, guest.name, json.dumps(pairs)]
+        assert place.run("node2", words).stdout == "\n"
+        # It is written to the first disk first, and then to the second one.
+        first, second = (
+            look(place, "node1", "beat", "rbd", f"{image}.clone") for _, image in pairs
+        )
+        assert first in (second, second + 1)
+        for _, image in pairs:
+            place.run("node1", f"rbd --no-progress rm {image}.clone")
+    # So often that snapshots made one after the other would tell.
+    beats = guest.written(boot=1, beat=beat).beat - beat
+    assert beats > 3 * (time.monotonic() - begun)
+    guest.gnt("remove -f --shutdown-timeout=0")
 
 
 def test_what_a_broken_export_leaves_is_told(place: TestLab) -> None:

@@ -55,6 +55,7 @@ class Rpc:
 
     def __init__(self, error=""):
         self.error = error
+        self.told = ()
         self.asked = []
 
     def _Call(self, definition, nodes, arguments):
@@ -62,7 +63,8 @@ class Rpc:
         (sent,) = arguments
         for uuid in nodes:
             self.asked.append((name, uuid, encode(uuid, [sent])[1]))
-        reply = types.SimpleNamespace(fail_msg=self.error, payload=None)
+        payload = None if self.error else wire.encode(rpc.Told(self.told))
+        reply = types.SimpleNamespace(fail_msg=self.error, payload=payload)
         return dict.fromkeys(nodes, reply)
 
 
@@ -71,6 +73,8 @@ class Helper:
 
     def __init__(self, *disks, error=""):
         ids = itertools.count(1)
+        for index, disk in enumerate(disks):
+            disk.uuid = f"uuid{index}"
         self.said = []
         self.rpc = Rpc(error)
         cfg = types.SimpleNamespace(
@@ -85,7 +89,9 @@ class Helper:
             proc=types.SimpleNamespace(GetECId=lambda: "job"),
             LogWarning=lambda text, *args: self.said.append(text % args),
         )
-        self._instance = types.SimpleNamespace(uuid="web", primary_node="n1")
+        self._instance = types.SimpleNamespace(
+            uuid="web", name="web1", primary_node="n1"
+        )
         self._feedback_fn = self.said.append
         self._snapshots = [None] * len(disks)
 
@@ -118,10 +124,11 @@ def test_clones_of_all_disks_are_asked_for_at_once():
     assert helper.create() is True
     ((name, node, sent),) = helper.rpc.asked
     assert (name, node) == ("ceph_clone", "n1")
-    asked = wire.decode(rpc.CloneImages, sent, "what to clone").images
-    assert [(str(volume), clone) for volume, clone in asked] == [
-        ("vms/web.rbd.disk0", "id1.rbd.disk0"),
-        ("hdd/blue/web.rbd.disk0", "id2.rbd.disk1"),
+    asked = wire.decode(rpc.CloneImages, sent, "what to clone")
+    assert asked.instance == "web1"
+    assert [(uuid, str(volume), clone) for uuid, volume, clone in asked.images] == [
+        ("uuid0", "vms/web.rbd.disk0", "id1.rbd.disk0"),
+        ("uuid1", "hdd/blue/web.rbd.disk0", "id2.rbd.disk1"),
     ]
     first, second = helper._snapshots
     assert (first.dev_type, first.size, first.iv_name) == (RBD, 8, "disk/0")
@@ -129,6 +136,13 @@ def test_clones_of_all_disks_are_asked_for_at_once():
     assert second.logical_id == ("rbd", "id2.rbd.disk1")
     assert second.params == {"pool": "hdd", "namespace": "blue"}
     assert len({first.uuid, second.uuid}) == 2
+
+
+def test_what_is_not_as_it_might_be_is_said():
+    helper = Helper(disk_of())
+    helper.rpc.told = ("100% one after the other",)
+    assert helper.create() is True
+    assert helper.said[-1] == "100% one after the other"
 
 
 def test_without_clones_the_reason_is_said_and_ganeti_decides():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ganeti_ceph.disk import image
 from ganeti_ceph.disk.options import USUAL_FEATURES, DiskOptions
 from ganeti_ceph.disk.uri import Volume
-from ganeti_ceph.errors import CephError
+from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.facts import ImageFacts
 
 WEB = Volume("vms", "web")
@@ -540,9 +540,49 @@ def test_if_one_clone_fails_none_is_left(storage, web, images, two, function):
     )
 
 
+@pytest.fixture
+def snapshot_all(web, storage, two):
+    """Make all snapshots, as somebody else does who has the images open."""
+
+    def snapshot_all():
+        origins = (web, storage.images["hdd"]["data"])
+        for of, (_, name) in zip(origins, two, strict=True):
+            of.snapshots.append(FakeSnapshot(name, content=bytes(of.data)))
+
+    return snapshot_all
+
+
+def test_clones_are_made_of_anothers_snapshots(storage, web, images, two, snapshot_all):
+    def make():
+        snapshot_all()
+        web.data[:] = b"z" * 12
+
+    image.clone(two, make)
+    first, second = images["first"], storage.images["hdd"]["second"]
+    assert (bytes(first.data), bytes(second.data)) == (b"x" * 12, b"y" * 4)
+    assert image.look(WEB).snapshots == ()
+    assert image.look(two[1][0]).snapshots == ()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_of_anothers_snapshots_none_is_left_if_it_fails(
+    storage, web, images, two, snapshot_all, late
+):
+    def make():
+        if late:
+            snapshot_all()
+        raise ExecError("QEMU: no")
+
+    with pytest.raises(ExecError, match="QEMU: no"):
+        image.clone(two, make)
+    assert list(images) == ["web"]
+    assert web.snapshots == storage.images["hdd"]["data"].snapshots == []
+
+
 def test_what_cannot_be_cloned_is_said_before_anything_is_made(web, images, two):
     web.features &= ~rbd.RBD_FEATURE_LAYERING
     assert "vms/web cannot be cloned" in str(failure(image.clone, two))
+    assert "vms/web cannot be cloned" in str(failure(image.clone, two, list))
     assert web.snapshots == []
     assert list(images) == ["web"]
 

@@ -4,16 +4,24 @@ import json
 
 import fakes
 import pytest
-from fakes import FakeImage, FakeTrashed
+from fakes import FakeImage, FakeSnapshot, FakeTrashed
 from ganeti import errors
 from ganeti.hypervisor import hv_kvm
+from monitors import New, Old, Qemu
 
 from ganeti_ceph.disk import image, mappers
 from ganeti_ceph.disk.options import Mapper
 from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.node import images
-from ganeti_ceph.rpc import LookAtDisks, LookInTrash, MapImages, ReleaseImages, Told
+from ganeti_ceph.rpc import (
+    CloneImages,
+    LookAtDisks,
+    LookInTrash,
+    MapImages,
+    ReleaseImages,
+    Told,
+)
 
 WEB0, WEB1 = Volume("vms", "web0"), Volume("vms", "web1")
 ASKED = LookAtDisks("web", (("uuid-0", WEB0), ("uuid-1", WEB1)))
@@ -42,7 +50,10 @@ class Kvm:
             raise self.text
         if self.text is not None:
             return self.text
-        disks = [({"uuid": uuid}, "/link", uri) for uuid, uri in self.disks]
+        disks = [
+            ({"uuid": uuid, "hvinfo": {"id": f"disk-{uuid}"}}, "/link", uri)
+            for uuid, uri in self.disks
+        ]
         return json.dumps([["qemu"], [], {}, disks])
 
 
@@ -135,11 +146,89 @@ def test_a_disk_that_qemu_was_not_started_with_has_no_access(kvm, there, mapped)
         "3",
         '[["qemu"], [], {}, [[{}, "/link", null]]]',
         '[["qemu"], [], {}, [[{"uuid": "uuid-0"}, "/link"]]]',
+        '[["qemu"], [], {}, [[{"uuid": "uuid-0"}, "/link", null]]]',
     ],
 )
 def test_what_ganeti_keeps_and_we_cannot_read_is_no_failure(kvm, there, mapped, text):
     kvm.alive, kvm.text = True, text
     assert [one.userspace for one in images.look(ASKED).disks] == [None, None]
+
+
+# Cloning
+
+
+@pytest.fixture
+def snapshots(kvm, there, monkeypatch):
+    """Have QEMU make snapshots; return what it was asked for."""
+    asked = []
+
+    def make(command, arguments):
+        assert command == "transaction"
+        for action in arguments["actions"]:
+            assert action["type"] == "blockdev-snapshot-internal-sync"
+            data = action["data"]
+            asked.append((data["device"], data["name"]))
+            of = there[data["device"].replace("disk-uuid-", "web")]
+            of.snapshots.append(FakeSnapshot(data["name"], content=bytes(of.data)))
+        return {}
+
+    qemu = Qemu()
+    monkeypatch.setattr(qemu, "answer", make)
+    kvm.qmp = New(qemu)
+    return asked
+
+
+BOTH = CloneImages("web", (("uuid-0", WEB0, "a"), ("uuid-1", WEB1, "b")))
+OPENED = [("uuid-0", "rbd:vms/web0"), ("uuid-1", "rbd:vms/web1")]
+
+
+def test_qemu_makes_snapshots_of_all_disks_at_one_moment(kvm, there, snapshots):
+    kvm.alive, kvm.disks = True, OPENED
+    assert images.clone(BOTH) == Told(())
+    assert snapshots == [("disk-uuid-0", "a"), ("disk-uuid-1", "b")]
+    assert set(there) == {"web0", "web1", "a", "b"}
+    assert image.look(WEB0).snapshots == image.look(WEB1).snapshots == ()
+
+
+def test_what_qemu_refuses_is_an_error_and_nothing_is_made(kvm, there, monkeypatch):
+    kvm.alive, kvm.disks = True, OPENED
+    qemu = Qemu()
+
+    def refuse(command, arguments):
+        raise errors.HypervisorError("not supported")
+
+    monkeypatch.setattr(qemu, "answer", refuse)
+    kvm.qmp = Old(qemu)
+    with pytest.raises(ExecError, match="QEMU: not supported"):
+        images.clone(BOTH)
+    assert set(there) == {"web0", "web1"}
+
+
+def test_one_disk_has_one_moment_anyway(kvm, there, snapshots):
+    kvm.alive, kvm.disks = True, OPENED
+    assert images.clone(CloneImages("web", BOTH.images[:1])) == Told(())
+    assert snapshots == []
+    assert "a" in there
+
+
+def test_nobody_writes_to_an_instance_that_does_not_run(kvm, there, snapshots):
+    kvm.disks = OPENED
+    assert images.clone(BOTH) == Told(())
+    assert snapshots == []
+    assert {"a", "b"} <= set(there)
+
+
+@pytest.mark.parametrize(
+    "disks", [[("uuid-0", None), OPENED[1]], OPENED[1:], [("uuid-0", None)]]
+)
+def test_disks_that_qemu_has_not_opened_are_of_almost_one_moment(
+    kvm, there, snapshots, disks
+):
+    kvm.alive, kvm.disks = True, disks
+    (told,) = images.clone(BOTH).errors
+    assert "one right after the other" in told
+    assert snapshots == []
+    assert {"a", "b"} <= set(there)
 
 
 # Mapping
