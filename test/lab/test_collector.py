@@ -284,6 +284,7 @@ def test_it_listens_where_it_is_told_as_mond_does(ready):
         assert ready.run("node1", asked).stdout == "null\n"
     finally:
         ready.run("node3", f"cat > {ARGUMENTS}; systemctl restart {UNIT}", stdin=had)
+    await_metrics(ready, lambda seen: len(seen.values("leader")) == len(NODES))
 
 
 def test_each_number_comes_from_one_node(ready):

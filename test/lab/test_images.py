@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -289,6 +288,7 @@ def test_an_instance_runs_while_it_is_exported(place: TestLab, access: str) -> N
 #: Clones the images of an instance as its node daemon does it for an export.
 _CLONE = """
 import json, sys
+sys.path.append("/usr/share/ganeti/default")
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.node import images
 from ganeti_ceph.rpc import CloneImages
@@ -301,17 +301,15 @@ print(*images.clone(CloneImages(name, tuple(asked))).errors)
 
 def test_several_disks_are_exported_as_they_were_at_one_moment(place: TestLab) -> None:
     guest = Guest(place, "guest7.lab.example")
-    guest.gnt(
-        "add -t rbd -o lab-guest -B memory=128M -n node2 --disk 0:size=1G"
-        " --disk 1:size=1G",
-        "-H",
-        "kvm:kernel_args=quiet lab.rest=0.01",
+    place.run(
+        "node1",
+        "gnt-instance add -t rbd -o lab-guest -B memory=128M -n node2 --disk 0:size=1G"
+        f" --disk 1:size=1G -H 'kvm:kernel_args=quiet lab.fast' {guest.name}",
     )
     beat = guest.written(boot=1).beat
     shown = guest.gnt("list --no-headers -o disk.uuids").stdout
     uuids = re.findall(r"[0-9a-f-]{36}", shown)
     pairs = list(zip(uuids, guest.images(), strict=True))
-    begun = time.monotonic()
     for _ in range(5):
         words = ["/usr/bin/python3", "-c", _CLONE, guest.name, json.dumps(pairs)]
         assert place.run("node2", words).stdout == "\n"
@@ -320,11 +318,10 @@ def test_several_disks_are_exported_as_they_were_at_one_moment(place: TestLab) -
             look(place, "node1", "beat", "rbd", f"{image}.clone") for _, image in pairs
         )
         assert first in (second, second + 1)
+        assert first > beat, "nothing was written meanwhile"
+        beat = first
         for _, image in pairs:
             place.run("node1", f"rbd --no-progress rm {image}.clone")
-    # So often that snapshots made one after the other would tell.
-    beats = guest.written(boot=1, beat=beat).beat - beat
-    assert beats > 3 * (time.monotonic() - begun)
     guest.gnt("remove -f --shutdown-timeout=0")
 
 
