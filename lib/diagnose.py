@@ -15,7 +15,7 @@ from ganeti_ceph.plan import Node
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import AwaitDaemons, AwaitHealth, Keys, Settle, names_of
 
-#: What to do about health checks of Ceph's; of others its own words have to do.
+#: What to do about health checks of Ceph's; of others Ceph itself has to tell.
 REMEDIES = {
     "DAEMON_OLD_VERSION": "upgrade the nodes that have the older one, or start their"
     " daemons anew ('gnt-node modify --offline=yes', then 'gnt-node add --readd')",
@@ -31,9 +31,16 @@ REMEDIES = {
     "PG_DAMAGED": "'ceph health detail' names the placement groups, 'ceph pg repair'"
     " mends one; a disk may be failing",
     "OBJECT_MISPLACED": "data is on its way",
+    "OBJECT_UNFOUND": "start the OSDs that are down, one of them may have the last copy"
+    " ('gnt-storage repair'); 'ceph health detail' names the placement groups",
+    "OSDMAP_FLAGS": "'ceph osd unset FLAG' takes each off again",
+    "PG_AVAILABILITY": "start the OSDs that are down ('gnt-storage repair'); 'ceph"
+    " health detail' names the placement groups",
     "PG_DEGRADED": "copies are missing, and made again as soon as they have a place",
     "POOL_FULL": "raise its quota ('ceph osd pool set-quota'), or remove data",
     "POOL_NEARFULL": "add disks or nodes, or remove data",
+    "SLOW_OPS": "'ceph health detail' names the daemons; look at their disks and their"
+    " network",
     "RECENT_CRASH": "'ceph crash ls' lists what crashed, 'ceph crash archive-all' marks"
     " it as seen",
 }
@@ -63,8 +70,9 @@ _TOLD = {
 
 
 def remedy(check: str) -> str:
-    """Return what to do about a health check of Ceph's, "" if nobody knows."""
-    return REMEDIES.get(check) or _TOLD.get(check, "")
+    """Return what to do about a health check of Ceph's."""
+    known = REMEDIES.get(check) or _TOLD.get(check)
+    return known or "'ceph health detail' tells more of it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,10 +146,8 @@ def findings(
         name, _, message = check.partition(": ")
         if name in _TOLD and planned:
             continue
-        what_to_do = f"; {words}" if (words := remedy(name)) else ""
-        found.append(
-            Finding(None, f"{message} ({name}){what_to_do}", name in ERRORS | {*_TOLD})
-        )
+        words = f"{message} ({name}); {remedy(name)}"
+        found.append(Finding(None, words, name in ERRORS | {*_TOLD}))
     return found
 
 

@@ -948,6 +948,8 @@ class FakeImage:
         #: Addresses of those who have it open to write.
         self.watchers: list[str] = []
         self.snapshots: list[FakeSnapshot] = []
+        #: What it had from its origin when it was cloned.
+        self.shared = b""
         #: Numbers of objects that were written once and hold nothing now.
         self.holes: set[int] = set()
         #: (offset, length) of what was written, and of what was zeroed.
@@ -1081,6 +1083,7 @@ class FakeRbd:
         if c_name in images:
             raise rbd.ImageExists("error creating clone", 17)
         child = FakeImage(content=snapshot.content)
+        child.shared = snapshot.content
         child.features = features
         child.metadata = dict(parent.metadata)
         images[c_name] = child
@@ -1311,7 +1314,10 @@ class FakeOpenImage:
         for number in range(-(-len(image.data) // step)):
             start = max(offset, number * step)
             end = min(offset + length, (number + 1) * step)
-            exists = any(image.data[number * step : (number + 1) * step])
+            content = image.data[number * step : (number + 1) * step]
+            exists = any(content)
+            if not include_parent:
+                exists &= content != image.shared[number * step : (number + 1) * step]
             if start < end and (exists or number in image.holes):
                 iterate_cb(start, end - start, exists)
 

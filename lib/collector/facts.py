@@ -366,6 +366,19 @@ class Sample:
         """Whether this sample has all OSDs and the images."""
         return self.leader == self.host
 
+    @property
+    def own_devices(self) -> tuple[Device, ...] | None:
+        """The disks of this node: a disk may have been another node's before."""
+        if self.devices is None:
+            return None
+        return tuple(one for one in self.devices if one.host == self.host)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the storage cluster answered anything."""
+        told = (self.health, self.mons, self.mgrs, self.counts)
+        return any(part is not None for part in told)
+
     def gap(self, part: str) -> Gap | None:
         """Return why a part is not known, None if it is."""
         return next((one for one in self.gaps if one.part == part), None)

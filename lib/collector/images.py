@@ -9,7 +9,7 @@ import dataclasses
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import rados
 import rbd
@@ -22,6 +22,9 @@ from ganeti_ceph.errors import CephError
 #: How many images a reading opens, and for how many seconds it goes on with it.
 LIMIT = 64
 SECONDS = 2.0
+
+#: Seconds for which a pool is let be that could not be listed in time.
+_LET_BE = 60.0
 
 #: What Ceph allows and its Python modules cannot read.
 _NO_TEXT = "bytes that are not UTF-8"
@@ -46,19 +49,26 @@ class Images:
         self._known: dict[Key, Image] = {}
         #: When a look at an image was tried last, be it in vain.
         self._tried: dict[Key, float] = {}
+        #: The pools that could not be listed the last time, and why.
+        self.unlisted: dict[str, CephError] = {}
+        #: Until when not to try it again, by pool.
+        self._let_be: dict[str, float] = {}
 
     def look(
         self,
         cluster: rados.Rados,
-        pools: Iterable[str],
+        pools: Collection[str],
         counters: Mapping[Key, ImageIo],
     ) -> tuple[Image, ...]:
         """Return the images in pools, by pool, namespace and name.
 
-        Raises :class:`CephError` if one of the pools cannot be listed, or Ceph has shut
-        this client out.
+        Of a pool that cannot be listed (:attr:`unlisted`) those that were there before.
+        Raises :class:`CephError` if none can be listed, or Ceph has shut this client
+        out.
         """
-        listed = [key for pool in sorted(pools) for key in _list(cluster, pool)]
+        listed = [key for pool in sorted(pools) for key in self._list(cluster, pool)]
+        if self.unlisted and len(self.unlisted) == len(pools):
+            raise next(iter(self.unlisted.values()))
         present = set(listed)
         self._tried = {k: at for k, at in self._tried.items() if k in present}
         self._known = {
@@ -66,6 +76,23 @@ class Images:
         }
         self._open(cluster)
         return tuple(self._known.values())
+
+    def _list(self, cluster: rados.Rados, pool: str) -> list[Key]:
+        now = time.monotonic()
+        before = [key for key in self._known if key[0] == pool]
+        if pool in self.unlisted and now < self._let_be.get(pool, now):
+            return before
+        self.unlisted.pop(pool, None)
+        try:
+            return list(_list(cluster, pool))
+        except CephError as err:
+            if err.errno == errno.ESHUTDOWN:
+                raise
+            self.unlisted[pool] = err
+            if err.errno == errno.ETIMEDOUT:
+                # Each wait is long, and the other pools are read meanwhile.
+                self._let_be[pool] = now + _LET_BE
+            return before
 
     def _count(self, key: Key, now: ImageIo | None) -> Image:
         known = self._known.get(key)

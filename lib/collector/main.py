@@ -23,6 +23,9 @@ from ganeti_ceph.collector.sample import Sampler
 from ganeti_ceph.collector.serve import Server
 from ganeti_ceph.run import run
 
+#: What a daemon is told that shall listen at all addresses.
+_ALL = (None, "", "0.0.0.0", "::")  # noqa: S104
+
 #: Seconds that the end waits for a sample that is being taken.
 _PATIENCE = 3.0
 
@@ -52,9 +55,15 @@ def _parser() -> argparse.ArgumentParser:
         default=_keyring(),
         help="the file with the key of client.ganeti-collector",
     )
+    address, port = mond.arguments(os.environ.get("MOND_ARGS", ""))
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="sample and serve until it is stopped")
-    serve.add_argument("-b", "--bind", help="the address to listen at (all)")
+    serve.add_argument(
+        "-b",
+        "--bind",
+        default=address,
+        help="the address to listen at (ganeti-mond's in MOND_ARGS, or all)",
+    )
     serve.add_argument(
         "-p", "--port", type=_port, default=PORT, help=f"the port ({PORT})"
     )
@@ -67,13 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument(
         "--mond-address",
-        default=mond.ADDRESS,
-        help=f"the address of this node's ganeti-mond ({mond.ADDRESS})",
+        default=mond.ADDRESS if address in _ALL else address,
+        help="the address of this node's ganeti-mond",
     )
     serve.add_argument(
         "--mond-port",
         type=_port,
-        default=mond.default_port(),
+        default=port or mond.default_port(),
         help="the port of this node's ganeti-mond",
     )
     single = commands.add_parser("report", help="sample once and print a report")
@@ -108,10 +117,12 @@ def _seconds(text: str) -> float:
 
 
 def _report(options: argparse.Namespace) -> int:
+    # To open all images takes long where there are many.
+    told = options.name in (None, "ceph-disks")
     sampler = Sampler(
         socket.gethostname(),
         run,
-        Images(limit=None),
+        Images(limit=None) if told else None,
         keyring=options.keyring,
         alone=True,
     )
@@ -125,7 +136,7 @@ def _report(options: argparse.Namespace) -> int:
         else report.all_reports(sample)
     )
     print(json.dumps(found, indent=2))
-    return 0 if sample.health else 1
+    return 0 if sample.answered else 1
 
 
 async def _serve(options: argparse.Namespace) -> int:
@@ -198,7 +209,7 @@ class Sampling:
 
     def _log(self, sample: Sample) -> None:
         """Say in the log when the storage cluster falls silent, and when it is back."""
-        gap = sample.gap("health")
+        gap = None if sample.answered else sample.gap("health")
         if gap and not self._silence:
             logging.warning("the storage cluster does not answer: %s", gap.reason)
         elif not gap and self._silence:

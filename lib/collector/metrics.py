@@ -139,7 +139,7 @@ def _own(sample: Sample) -> Iterator[Metric]:
     yield _gauge(
         "up",
         "Whether the storage cluster answered the collector.",
-        [(node, sample.health is not None)],
+        [(node, sample.answered)],
     )
     yield _gauge(
         "leader",
@@ -218,8 +218,7 @@ def _devices(sample: Sample) -> Iterator[Metric]:
             {"node": sample.node, "device": one.name, "device_id": one.id},
             one,
         )
-        for one in sample.devices or ()
-        if one.host == sample.host
+        for one in sample.own_devices or ()
     ]
     yield _info(
         "device",

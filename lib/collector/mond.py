@@ -1,7 +1,9 @@
 """Asks the monitoring agent of Ganeti's that runs on this node, mond."""
 
+import argparse
 import asyncio
 import json
+import shlex
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -34,6 +36,21 @@ def default_port() -> int:
         return socket.getservbyname("ganeti-mond", "tcp")
     except OSError:
         return PORT
+
+
+def arguments(text: str) -> tuple[str | None, int | None]:
+    """Return the address and the port that mond's options (``MOND_ARGS``) name."""
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False
+    )
+    parser.add_argument("-b")
+    parser.add_argument("-p", type=int)
+    try:
+        found, _ = parser.parse_known_args(shlex.split(text))
+    except (argparse.ArgumentError, ValueError):
+        # It does not start with such ones.
+        return None, None
+    return found.b, found.p
 
 
 class Monitor:

@@ -98,8 +98,7 @@ def _judge_cluster(sample: Sample) -> Judged:
         if check.muted:
             continue
         mended = check.name in _MENDED and _moves(sample)
-        remedy = diagnose.remedy(check.name)
-        words = f"{check.message} ({check.name})" + (f"; {remedy}" if remedy else "")
+        words = f"{check.message} ({check.name}); {diagnose.remedy(check.name)}"
         found.append((MENDING if mended else BAD, words))
     return _worst(found or [(BAD, sample.health.status)])
 
@@ -291,7 +290,7 @@ def _node(sample: Sample) -> dict[str, Any]:
     return {
         "host": sample.host,
         "daemons": described if sample.daemons is not None or osds else None,
-        "devices": _each(sample.devices, _device),
+        "devices": _each(sample.own_devices, _device),
     }
 
 
@@ -348,6 +347,9 @@ def _judge_disks(sample: Sample) -> Judged:
     ]
     if len(broken) > 1:
         broken[1:] = [f"so {len(broken) - 1} more"]
+    unread = sum(one.use is None and one.error is None for one in sample.images or ())
+    if unread:
+        broken.append(f"{unread} of {len(sample.images or ())} not looked at yet")
     return (UNKNOWN, ", ".join(broken)) if broken else (OK, "")
 
 

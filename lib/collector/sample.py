@@ -11,7 +11,7 @@ import dataclasses
 import errno
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -40,6 +40,10 @@ TIMEOUT = 10
 
 #: How many of this node's OSDs are asked for their versions in one reading.
 _VERSIONS = 8
+
+#: Seconds after the start of an OSD from which on mons that count it as up know of that
+#: start; before, they may tell what it was at its last one.
+_KNOWN = 60.0
 
 #: What tells that there is nobody to ask anything more.
 _GONE = frozenset(
@@ -138,8 +142,13 @@ class _Parts:
         self._now = now
         self.gaps: list[Gap] = []
 
-    def read(self, part: str, ask: Callable[[], Value]) -> Value | None:
-        """Return a part; None, and a gap, if it cannot be read."""
+    def read(
+        self, part: str, ask: Callable[[], Value], lacks: Callable[[], str] = str
+    ) -> Value | None:
+        """Return a part; None, and a gap, if it cannot be read.
+
+        ``lacks`` says afterwards why some of it could not, which is a gap, too.
+        """
         try:
             value = ask()
         except Error as err:
@@ -151,11 +160,26 @@ class _Parts:
                 self._faults.add(part)
             reason = f"a fault ({type(err).__name__}: {err})"
         else:
-            self._since[part] = self._now
             self._faults.discard(part)
+            if reason := lacks():
+                self.gaps.append(Gap(part, reason, self._since.get(part)))
+            else:
+                self._since[part] = self._now
             return value
         self.gaps.append(Gap(part, reason, self._since.get(part)))
         return None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Told:
+    """What the mons told of an OSD's start."""
+
+    started: float | None = None
+    asked: float = 0.0
+    #: Whether it is surely of that start.
+    sure: bool = False
+    version: str | None = None
+    devices: tuple[str, ...] = ()
 
 
 class Sampler:
@@ -168,7 +192,7 @@ class Sampler:
         self,
         hostname: str,
         run: Runner,
-        images: Images,
+        images: Images | None,
         *,
         keyring: str | None = None,
         alone: bool = False,
@@ -177,7 +201,8 @@ class Sampler:
     ) -> None:
         """Sample for a host; ``alone`` tells of everything, whoever leads.
 
-        ``hostname`` is as the kernel has it, thus as daemons tell it Ceph.
+        ``hostname`` is as the kernel has it, thus as daemons tell it Ceph.  Without
+        ``images`` it does not look at any.
         """
         self._hostname = hostname
         self._host = str(read.host(hostname))
@@ -193,8 +218,8 @@ class Sampler:
         self._faults: set[str] = set()
         self._stack = contextlib.ExitStack()
         self._cluster: rados.Rados | None = None
-        #: What OSDs of this node said of themselves, and since when they run.
-        self._told: dict[str, tuple[float | None, str | None, tuple[str, ...]]] = {}
+        #: What OSDs of this node said of themselves.
+        self._told: dict[str, _Told] = {}
 
     def close(self) -> None:
         """End the connection; the next sample makes a new one."""
@@ -213,8 +238,10 @@ class Sampler:
         sample = self._read_cluster(began, answers, parts)
         daemons = self._read_daemons(answers, parts, sample)
         images = None
-        if sample.leads:
-            images = self._read_images(answers, parts)
+        if self._images is None:
+            pass
+        elif sample.leads:
+            images = self._read_images(self._images, answers, parts)
         elif sample.leader is None:
             # There is no other collector that would tell of them.
             parts.read("images", lambda: _nobody_leads(answers))
@@ -319,48 +346,59 @@ class Sampler:
         if daemons is None:
             return None
         osds = [one for one in daemons if one.kind == "osd"]
-        parts.read("versions", lambda: self._ask_osds(answers, osds))
+        up = {str(osd.id) for osd in sample.osds or () if osd.up}
+        parts.read("versions", lambda: self._ask_osds(answers, osds, up, sample.taken))
         versions = {("mon", mon.name): mon.version for mon in sample.mons or ()}
         versions |= {("mgr", mgr.name): mgr.version for mgr in sample.mgrs or ()}
         told = []
         for one in daemons:
             if one.kind == "osd":
-                _, version, devices = self._told.get(one.name, (None, None, ()))
+                told_of = self._told.get(one.name, _Told())
+                version, devices = told_of.version, told_of.devices
             else:
                 version, devices = versions.get((one.kind, one.name)), ()
             told.append(dataclasses.replace(one, version=version, devices=devices))
         return tuple(told)
 
-    def _ask_osds(self, answers: _Answers, osds: Sequence[Daemon]) -> int:
+    def _ask_osds(
+        self, answers: _Answers, osds: Sequence[Daemon], up: Container[str], now: float
+    ) -> int:
         """Ask some OSDs that began to run since; return how many are still to ask."""
         names = {one.name for one in osds}
         self._told = {name: told for name, told in self._told.items() if name in names}
-        due = [
-            one
-            for one in osds
-            if one.running and self._told.get(one.name, (None,))[0] != one.started
-        ]
-        for one in due[:_VERSIONS]:
+        due = []
+        for one in osds:
+            told = self._told.get(one.name, _Told())
+            if one.running and not (told.sure and told.started == one.started):
+                # Those that nobody asked since their start go first.
+                due.append((told.asked if told.started == one.started else 0.0, one))
+        due.sort(key=lambda pair: (pair[0], pair[1].name))
+        for _, one in due[:_VERSIONS]:
             found = read.osd_metadata(answers.mon("osd metadata", id=int(one.name)))
-            self._told[one.name] = (one.started, *found)
+            runs = one.started is not None and now - one.started >= _KNOWN
+            sure = runs and one.name in up
+            self._told[one.name] = _Told(one.started, now, sure, *found)
         return max(0, len(due) - _VERSIONS)
 
     def _read_images(
-        self, answers: _Answers, parts: _Parts
+        self, images: Images, answers: _Answers, parts: _Parts
     ) -> tuple[Image, ...] | None:
         counters = parts.read("io", lambda: _image_io(answers)) or {}
 
         def look() -> tuple[Image, ...]:
             pools = read.image_pools(answers.mon("osd pool ls", detail="detail"))
             try:
-                return self._images.look(answers.cluster(), pools, counters)
+                return images.look(answers.cluster(), pools, counters)
             except CephError as err:
                 if err.errno == errno.ESHUTDOWN:
                     # Ceph has shut this client out, and lets none but a new one in.
                     answers.gone = err
                 raise
 
-        return parts.read("images", look)
+        def unlisted() -> str:
+            return "; ".join(map(str, images.unlisted.values()))
+
+        return parts.read("images", look, unlisted)
 
 
 def _mons(answers: _Answers) -> tuple[Mon, ...]:

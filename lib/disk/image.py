@@ -577,8 +577,11 @@ def _used(image: Any) -> int | None:
         nonlocal total
         total += length if exists else 0
 
-    # This reads the object map only.
-    image.diff_iterate(0, image.size(), None, add, whole_object=True)
+    # This reads the object map only.  What a clone shares with its origin is the
+    # origin's.
+    image.diff_iterate(
+        0, image.size(), None, add, include_parent=False, whole_object=True
+    )
     return total
 
 

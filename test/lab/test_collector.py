@@ -265,16 +265,21 @@ def test_ganetis_switches_reach_ganetis_collectors_and_not_ours(ready):
 
 
 @pytest.mark.slow
-def test_it_listens_where_it_is_told_as_mond_does(ready):
-    """Both are told by options of the service; elsewhere nobody is let in."""
-    had = ready.run("node3", f"cat {ARGUMENTS}").stdout
+@pytest.mark.parametrize(
+    ("file", "option"),
+    [
+        ("/etc/default/ganeti", 'MOND_ARGS="-b 127.0.0.1"'),
+        (ARGUMENTS, 'COLLECTOR_ARGS="-b 127.0.0.1"'),
+    ],
+)
+def test_it_listens_where_it_or_mond_is_told_to(ready, file, option):
+    """Elsewhere nobody is let in."""
     address = "http://10.77.0.3:1816/"
     asked = ["python3", "-c", _GET, address]
     assert ready.run("node1", asked).stdout == "[1]\n"
     ready.run(
         "node3",
-        f"echo 'COLLECTOR_ARGS=\"-b 127.0.0.1\"' > {ARGUMENTS};"
-        f" systemctl restart {UNIT}",
+        f"cp {file} {file}.had; echo '{option}' >> {file}; systemctl restart {UNIT}",
     )
     try:
         end = time.monotonic() + 30
@@ -283,7 +288,7 @@ def test_it_listens_where_it_is_told_as_mond_does(ready):
             time.sleep(0.5)
         assert ready.run("node1", asked).stdout == "null\n"
     finally:
-        ready.run("node3", f"cat > {ARGUMENTS}; systemctl restart {UNIT}", stdin=had)
+        ready.run("node3", f"mv {file}.had {file}; systemctl restart {UNIT}")
     await_metrics(ready, lambda seen: len(seen.values("leader")) == len(NODES))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import NewLab, TestLab
 from guests import Guest
+from test_collector import await_metrics
 from test_init import DISK, INIT, modify
 from test_nodes import ADD, ceph, nothing_to_do, osds, status, wait_clean
 
@@ -107,6 +108,8 @@ def test_daemons_that_are_older_than_their_packages_are_told(lab: TestLab) -> No
         lab.run("node3", f"systemctl restart ceph-osd@{osd}")
         all_run(lab, sum(before.values()))
         assert running(lab) == {old: before[old] - 1, new: 1}
+        told = {"daemon": f"osd.{osd}", "version": new}
+        await_metrics(lab, lambda seen: seen.values("daemon_info", **told) == [1], 120)
         for said in (verified(lab), status(lab)):
             assert f"node3.lab.example: {stale}" in said
             assert said.count("run there, and") == 1

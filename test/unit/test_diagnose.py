@@ -372,19 +372,20 @@ def test_keys_that_others_may_read_are_said_by_node_and_file(made):
         ),
         (
             "PG_AVAILABILITY: Reduced data availability: 3 pgs inactive",
-            "Reduced data availability: 3 pgs inactive (PG_AVAILABILITY)",
+            "Reduced data availability: 3 pgs inactive (PG_AVAILABILITY); start the"
+            " OSDs that are down ('gnt-storage repair'); 'ceph health detail' names the"
+            " placement groups",
             True,
         ),
         (
             "POOL_APP_NOT_ENABLED: 1 pool(s) do not have an application enabled",
-            "1 pool(s) do not have an application enabled (POOL_APP_NOT_ENABLED)",
+            "1 pool(s) do not have an application enabled (POOL_APP_NOT_ENABLED);"
+            " 'ceph health detail' tells more of it",
             False,
         ),
     ],
 )
-def test_a_check_is_said_in_cephs_words_and_with_a_remedy_where_there_is_one(
-    made, check, text, error
-):
+def test_a_check_is_said_in_cephs_words_and_with_a_remedy(made, check, text, error):
     assert found(made, checks=(check,)) == [Finding(None, text, error)]
 
 

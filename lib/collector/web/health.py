@@ -59,9 +59,7 @@ def _check(check: Check) -> Html:
     kind, word = _STATES.get(check.severity, ("bad", check.severity))
     if check.muted:
         kind, word = "gone", f"{word}, muted"
-    remedy = diagnose.remedy(check.name) or (
-        "'gnt-storage status' on the master tells more"
-    )
+    remedy = diagnose.remedy(check.name)
     details: Part = None
     if check.details:
         shown = [tag("li", one) for one in check.details[:_DETAILS]]

@@ -292,7 +292,7 @@ def own(sample: Sample) -> Html:
         return ui.section(title, ui.missing(title))
     if not sample.daemons:
         return ui.section(title, ui.soft("No daemon of Ceph's is on it."))
-    by_name = {one.name: one for one in sample.devices or () if one.host == sample.host}
+    by_name = {one.name: one for one in sample.own_devices or ()}
     columns = (
         ui.Column("Daemon"),
         ui.Column("State"),

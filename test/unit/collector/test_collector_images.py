@@ -235,6 +235,51 @@ def test_a_pool_that_cannot_be_listed_is_named(pools, clock):
         Images(clock=clock).look(pools, ("rbd",), {})
 
 
+def test_a_pool_that_cannot_be_listed_hides_no_other(pools, clock):
+    pools.images["ssd"] = {"": ["z"]}
+    known = Images(clock=clock)
+    assert names(known.look(pools, ("rbd", "ssd"), {})) == ["a", "b", "c", "d", "z"]
+    pools.images["ssd"][""].append("y")
+    pools.broken["rbd"] = no_text()
+    found = known.look(pools, ("rbd", "ssd"), {})
+    # What was known of it may be so still.
+    assert names(found) == ["a", "b", "c", "d", "y", "z"]
+    assert "in the pool rbd" in str(known.unlisted["rbd"])
+    del pools.broken["rbd"]
+    pools.images["rbd"][""].remove("a")
+    assert names(known.look(pools, ("rbd", "ssd"), {})) == ["b", "c", "d", "y", "z"]
+    assert known.unlisted == {}
+
+
+def test_a_pool_that_is_stuck_is_waited_for_once_a_minute(pools, clock, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(images.time, "monotonic", lambda: now[0])
+    listed = []
+    monkeypatch.setattr(
+        Listing, "namespace_list", lambda _, context: listed.append(context.pool) or []
+    )
+    pools.images["ssd"] = {"": ["z"]}
+    pools.broken["rbd"] = rbd.OSError("slow", errno=errno.ETIMEDOUT)
+    known = Images(clock=clock)
+    for seconds in (0, 15, 44):
+        now[0] += seconds
+        assert names(known.look(pools, ("rbd", "ssd"), {})) == ["z"]
+        assert "rbd" in known.unlisted
+    assert listed.count("rbd") == 1
+    now[0] += 1
+    del pools.broken["rbd"]
+    assert len(known.look(pools, ("rbd", "ssd"), {})) == 5
+    assert known.unlisted == {}
+
+
+def test_a_client_that_was_shut_out_lists_no_more(pools, clock):
+    pools.images["ssd"] = {"": ["z"]}
+    pools.broken["rbd"] = rbd.OSError("out", errno=errno.ESHUTDOWN)
+    with pytest.raises(CephError) as caught:
+        Images(clock=clock).look(pools, ("rbd", "ssd"), {})
+    assert caught.value.errno == errno.ESHUTDOWN
+
+
 def test_namespaces_and_pools_are_looked_into(pools, clock):
     pools.images = {"rbd": {"": ["a"], "mine": ["a"]}, "ssd": {"": ["z"]}}
     found = Images(clock=clock).look(pools, ("ssd", "rbd"), {})

@@ -41,8 +41,8 @@ def given(monkeypatch):
     made = []
 
     def give(*samples):
-        def make(*arguments, **options):
-            made.append(options)
+        def make(hostname, run, images, **options):
+            made.append({"images": images, **options})
             return Given(*samples)
 
         monkeypatch.setattr(program, "Sampler", make)
@@ -71,11 +71,14 @@ def test_one_report_or_all_are_printed(given, capsys):
     made = given(sample())
     assert main(["report", "ceph-node"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "ceph-node"
+    assert made[-1]["images"] is None, "to open all images takes long"
     assert main(["--keyring", "/a/key", "report"]) == 0
     names = [one["name"] for one in json.loads(capsys.readouterr().out)]
     assert names == ["ceph-cluster", "ceph-node", "ceph-disks"]
     assert all(one["alone"] for one in made)
     assert made[-1]["keyring"] == "/a/key"
+    main(["report", "ceph-disks"])
+    assert all(one["images"] for one in made[1:])
 
 
 def test_a_storage_cluster_that_does_not_answer_is_a_failure(given, capsys):
@@ -144,6 +147,41 @@ def test_mond_is_asked_where_the_options_say(given, monkeypatch):
         main(["serve", *words, "--mond-port", "7"])
         main(["serve", *words, "--mond-address", "192.0.2.1"])
     assert made == [("127.0.0.1", 7), ("192.0.2.1", mond.default_port())]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bind", "asked"),
+    [
+        ("", None, ("127.0.0.1", mond.default_port())),
+        ("-b 192.0.2.7 -p 99", "192.0.2.7", ("192.0.2.7", 99)),
+        (
+            "-f -b 0.0.0.0 --no-user-checks",
+            "0.0.0.0",
+            ("127.0.0.1", mond.default_port()),
+        ),
+        ("-b '", None, ("127.0.0.1", mond.default_port())),
+        ("-p many", None, ("127.0.0.1", mond.default_port())),
+    ],
+)
+def test_it_listens_where_mond_does(given, monkeypatch, arguments, bind, asked):
+    given(sample())
+    made, bound = [], []
+
+    class Server:
+        def __init__(self, monitor):
+            pass
+
+        async def start(self, address, port):
+            bound.append(address)
+            raise OSError("that is enough")
+
+    monkeypatch.setenv("MOND_ARGS", arguments)
+    monkeypatch.setattr(program, "Monitor", lambda *where: made.append(where))
+    monkeypatch.setattr(program, "Server", Server)
+    assert main(["serve"]) == 1
+    assert (bound, made) == ([bind], [asked])
+    main(["serve", "-b", "198.51.100.1"])
+    assert bound[-1] == "198.51.100.1"
 
 
 def test_a_sample_that_fails_is_not_the_last(caplog):

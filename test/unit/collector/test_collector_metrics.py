@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ganeti_ceph.collector import metrics
-from ganeti_ceph.collector.facts import Names
+from ganeti_ceph.collector.facts import Gap, Names
 
 
 class _Given:
@@ -137,6 +137,12 @@ def test_what_is_not_known_has_no_number():
     assert value(one, "daemon_memory_bytes", daemon="osd.0") == 2**27
     text = metrics.text(one).decode()
     assert "health_status" not in text and "_osds" not in text
+
+
+def test_a_storage_cluster_of_which_one_answer_is_odd_did_answer():
+    one = sample(health=None, gaps=(Gap("health", "half an answer", None),))
+    assert value(one, "up") == 1
+    assert value(one, "part_known", part="health") == 0
 
 
 def test_recovery_that_stands_still_has_no_end():

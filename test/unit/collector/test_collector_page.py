@@ -311,7 +311,7 @@ def test_checks_have_a_remedy_the_worst_first_the_muted_last() -> None:
     assert said.count("What to do:") == 4
     assert "What to do: 'gnt-storage repair' starts it" in said
     # Of one that nobody here knows, too.
-    assert "'gnt-storage status' on the master tells more" in said
+    assert "'ceph health detail' tells more of it" in said
 
 
 def test_what_is_not_known_is_said_with_the_reason_and_since_when() -> None:

@@ -60,7 +60,7 @@ def test_a_check_says_what_to_do_about_it():
     assert code == report.BAD
     assert message == (
         "1 nearfull osd(s) (OSD_NEARFULL); add disks or nodes, or remove data;"
-        " odd (NEW_ONE)"
+        " odd (NEW_ONE); 'ceph health detail' tells more of it"
     )
     first, second = data("ceph-cluster", health=health)["health"]["checks"]
     assert first["remedy"] == "add disks or nodes, or remove data"
@@ -70,7 +70,7 @@ def test_a_check_says_what_to_do_about_it():
         "message": "odd",
         "details": ["a detail"],
         "muted": False,
-        "remedy": "",
+        "remedy": "'ceph health detail' tells more of it",
     }
 
 
@@ -208,6 +208,21 @@ def test_others_say_which_collector_has_the_images():
     found = data("ceph-disks", leader="node2", images=None)
     assert found["status"]["code"] == report.OK
     assert found["told_by"] == "node2.example" and found["instances"] is None
+
+
+def test_images_that_nobody_looked_at_yet_leave_doubt():
+    some = image(0), image(1, use=None), image(2, use=None)
+    code, message = status("ceph-disks", images=some)
+    assert (code, message) == (report.UNKNOWN, "2 of 3 not looked at yet")
+    assert status("ceph-disks", images=some[:1])[0] == report.OK
+
+
+def test_the_disks_of_other_nodes_are_left_out():
+    (own,) = sample().devices
+    other = dataclasses.replace(own, host="node9", name="sdz")
+    (told,) = data("ceph-node", devices=(other, own))["devices"]
+    assert told["device"] == own.name
+    assert data("ceph-node", devices=None)["devices"] is None
 
 
 def test_images_that_cannot_be_opened_leave_doubt():

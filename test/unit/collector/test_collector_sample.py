@@ -90,6 +90,7 @@ class Listed(Images):
     def __init__(self):
         self.looked = []
         self.failure = None
+        self.unlisted = {}
 
     def look(self, cluster, pools, counters):
         assert cluster.open
@@ -173,7 +174,10 @@ def test_the_questions_are_as_many_whatever_the_size(sampler, cluster):
     assert len(few) <= 16 and cluster.connected == 1
 
 
-def test_an_osds_version_is_asked_for_once_in_its_life(sampler, cluster, monkeypatch):
+@pytest.fixture
+def process(monkeypatch):
+    """The process of osd.0, and when it began."""
+
     class Process:
         born = 1.0
 
@@ -191,18 +195,92 @@ def test_an_osds_version_is_asked_for_once_in_its_life(sampler, cluster, monkeyp
         def cpu_times(self):
             return type("Times", (), {"user": 1.0, "system": 2.0})
 
-    shown = SHOWN.format("osd", "0").replace("MainPID=0", "MainPID=7")
     monkeypatch.setattr("ganeti_ceph.collector.local.psutil.Process", Process)
-    one = sampler()
-    one._run = lambda *_, **__: shown
+    return Process
+
+
+@pytest.fixture
+def of_osd(sampler, process):
+    """A sampler on a node where osd.0 runs."""
+    shown = SHOWN.format("osd", "0").replace("MainPID=0", "MainPID=7")
+
+    def make(**options):
+        one = sampler(**options)
+        one._run = lambda *_, **__: shown
+        return one
+
+    return make
+
+
+def test_an_osds_version_is_asked_for_once_in_its_life(of_osd, process, cluster):
+    one = of_osd()
     for _ in range(3):
         (daemon,) = one.take().daemons
     assert daemon.version.count(".") == 2 and daemon.devices
     assert (daemon.cpu, daemon.memory) == (3.0, 1)
     assert cluster.asked.count("osd metadata") == 1
-    Process.born = 2.0
+    process.born = 2.0
     one.take()
     assert cluster.asked.count("osd metadata") == 2
+
+
+def test_what_mons_tell_of_an_osd_that_boots_may_be_of_before(of_osd, process, cluster):
+    now = 1000.0
+    one = of_osd(clock=lambda: now)
+    one.take()
+    # It is started anew, on another disk, and mons have not heard of it.
+    process.born = now
+    assert one.take().daemons[0].devices != ("sdz",)
+    cluster.change("osd metadata", lambda told: told.update(devices="sdz"))
+    now = 1015.0
+    assert one.take().daemons[0].devices == ("sdz",)
+    asked = cluster.asked.count("osd metadata")
+    # From then on it is sure, as it counts as up.
+    now = 1060.0
+    one.take()
+    now = 1075.0
+    one.take()
+    assert cluster.asked.count("osd metadata") == asked + 1
+
+
+def test_an_osd_that_is_down_is_asked_about_until_it_is_up(of_osd, process, cluster):
+    def set_all(status):
+        def change(tree):
+            for node in tree["nodes"]:
+                if node["type"] == "osd":
+                    node["status"] = status
+
+        return change
+
+    one = of_osd(clock=lambda: 1000.0)
+    cluster.change("osd df", set_all("down"))
+    one.take()
+    one.take()
+    assert cluster.asked.count("osd metadata") == 2
+    cluster.change("osd df", set_all("up"))
+    one.take()
+    one.take()
+    assert cluster.asked.count("osd metadata") == 3
+
+
+def test_a_pool_that_cannot_be_listed_is_a_gap_beside_the_others(sampler, images):
+    one = sampler()
+    since = one.take().taken
+    images.unlisted = {"vms": CephError("cannot list vms", errno.ETIMEDOUT)}
+    sample = one.take()
+    assert sample.images == ()
+    (gap,) = sample.gaps
+    assert (gap.part, gap.reason, gap.since) == ("images", "cannot list vms", since)
+    images.unlisted = {}
+    assert one.take().gaps == ()
+
+
+def test_without_images_nobody_looks_at_them(cluster, tmp_path):
+    one = Sampler("node1", lambda *_, **__: "", None, alone=True, ssconf=tmp_path)
+    sample = one.take()
+    assert sample.leads and sample.images is None
+    assert "images" not in gaps(sample)
+    assert not {"osd pool ls images", "rbd perf image counters"} & set(cluster.asked)
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,14 @@ def test_the_last_object_counts_as_far_as_the_image_goes(lived_in):
     assert image.look(WEB).used == 2 * 4096 + 10
 
 
+def test_what_a_clone_shares_with_its_origin_is_the_origins(web, images):
+    image.clone([(WEB, "first")])
+    clone = images["first"]
+    assert image.look(Volume("vms", "first")).used == 0
+    clone.data[:] = b"other bytes."
+    assert image.look(Volume("vms", "first")).used == len(clone.data)
+
+
 def test_what_is_used_is_unknown_where_every_object_would_be_looked_at(lived_in):
     lived_in.features = rbd.RBD_FEATURE_LAYERING
     assert image.look(WEB).used is None
