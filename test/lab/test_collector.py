@@ -264,6 +264,39 @@ def test_ganetis_switches_reach_ganetis_collectors_and_not_ours(ready):
     await_names(True)
 
 
+#: Sends nonsense to the collector of this node, and prints the statuses of its answers.
+_NONSENSE = """
+import socket
+idle = []
+def say(text, more=b""):
+    with socket.create_connection(("127.0.0.1", 1816), timeout=20) as connection:
+        connection.sendall(text)
+        try:
+            connection.sendall(more)
+        except OSError:
+            pass
+        return connection.recv(4096).split()[1].decode()
+head = b"GET / HTTP/1.1\\r\\nHost: a\\r\\n"
+print(
+    say(b"\\x00\\xff no request\\r\\n\\r\\n"),
+    say(head + b"X: " + b"a" * 20000, b"a" * 10**6),
+    say(b"POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n\\r\\n"),
+    say(b"GET /../../etc/passwd HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"),
+)
+for _ in range(40):
+    idle.append(socket.create_connection(("127.0.0.1", 1816), timeout=20))
+    idle[-1].sendall(b"GET / HT")
+print(say(head + b"\\r\\n"))
+"""
+
+
+def test_nonsense_gets_an_error_and_harms_nobody(ready):
+    before = ready.run("node1", PID).stdout
+    told = ready.run("node1", ["python3", "-c", _NONSENSE]).stdout
+    assert told.split() == ["400", "431", "405", "404", "200"]
+    assert ready.run("node1", PID).stdout == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "option"),
