@@ -346,6 +346,25 @@ def test_what_force_puts_out_of_reach_is_said_and_comes_back(guest: Guest) -> No
     lives_on(guest)
 
 
+def test_a_node_without_whose_mon_there_is_no_quorum_stays(lab: TestLab) -> None:
+    first, second = sorted(mons(lab) - {"node1"})
+    lab.run(first, f"systemctl stop ceph-mon@{first}")
+    try:
+        end = time.monotonic() + 60
+        while first in ceph(lab, "quorum_status")["quorum_names"]:
+            assert time.monotonic() < end
+            time.sleep(1)
+        for force in ("", " --force"):
+            offline = f"gnt-node modify --offline=yes{force} {second}"
+            said = refused(lab.run("node1", offline, check=False, timeout=300))
+            assert f"without its mon there is no quorum: mons {first} do not" in said
+        assert in_ganeti(lab, "offline", second) == "N"
+        assert second in ceph(lab, "quorum_status")["quorum_names"]
+    finally:
+        lab.run(first, f"systemctl start ceph-mon@{first}")
+    nothing_to_do(lab)
+
+
 def test_a_node_gets_one_more_disk(guest: Guest) -> None:
     """The chapter "More nodes and disks" of the guide, as far as disks go."""
     lab = guest.lab
