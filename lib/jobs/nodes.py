@@ -22,6 +22,7 @@ from ganeti_ceph.jobs.survey import (
     ask_cluster,
     find_keys,
     find_storage,
+    half_made,
     look_at,
     refuse_silence,
 )
@@ -61,12 +62,12 @@ class View:
         return able[0].uuid
 
 
-def _storage(unit: Any) -> Storage | None:
+def _storage(unit: Any, phase: Phase = Phase.READY) -> Storage | None:
     groups = {
         uuid: (group.name, group.GetTags())
         for uuid, group in unit.cfg.GetAllNodeGroupsInfo().items()
     }
-    return find_storage(groups, unit.cfg.GetClusterInfo().GetTags())
+    return find_storage(groups, unit.cfg.GetClusterInfo().GetTags(), phase)
 
 
 def _members(unit: Any, storage: Storage) -> list[Any]:
@@ -80,6 +81,17 @@ def _member(unit: Any, node: Any) -> Storage | None:
     if storage is None or node.group != storage.group:
         return None
     return storage if _is_part(node) else None
+
+
+def _half_made(unit: Any, node: Any) -> str | None:
+    """Return the sentence if a node may hold a part of an unfinished storage cluster.
+
+    It cannot leave then: of what is half made Ceph cannot tell what would be lost.
+    """
+    begun = _storage(unit, Phase.INITIALISING)
+    if begun is None or node.group != begun.group or not _is_part(node):
+        return None
+    return half_made(begun.name)
 
 
 def _is_part(node: Any) -> bool:
@@ -179,6 +191,14 @@ def check_modification(
     op = unit.op
     node = unit.cfg.GetNodeInfo(op.node_uuid)
     with ganeti_terms():
+        begun = _half_made(unit, node) if op.offline else None
+        if begun and not op.force:
+            raise PrereqError(
+                f"{node.name} cannot be taken offline: {begun}; --force marks a dead"
+                " node offline, and the storage cluster stays as it is"
+            )
+        if begun:
+            unit.LogWarning("the storage cluster is left as it is: %s", begun)
         storage = _member(unit, node)
         if storage is None:
             return result
@@ -352,6 +372,13 @@ def check_removal(
     result = wrapped(*args, **kwargs)
     unit.ceph_stages = ()
     with ganeti_terms():
+        begun = _half_made(unit, unit.node)
+        if begun:
+            raise PrereqError(
+                f"{unit.node.name} cannot be removed: {begun}; if the node is gone for"
+                f" ever, take its mark off first ('gnt-node remove-tags"
+                f" {unit.node.name} {_mark(unit.node)}')"
+            )
         storage = _member(unit, unit.node)
         if storage is None:
             return result
@@ -456,13 +483,19 @@ def check_assignment(
     unit = instance
     result = wrapped(*args, **kwargs)
     with ganeti_terms():
+        moving = [
+            node
+            for node in map(unit.cfg.GetNodeInfo, unit.op.node_uuids)
+            if node.group != unit.group_uuid
+        ]
+        for node in moving:
+            begun = _half_made(unit, node)
+            if begun:
+                raise PrereqError(f"{node.name} cannot leave its group: {begun}")
         storage = _storage(unit)
         if storage is None:
             return result
-        for uuid in unit.op.node_uuids:
-            node = unit.cfg.GetNodeInfo(uuid)
-            if node.group == unit.group_uuid:
-                continue
+        for node in moving:
             if unit.group_uuid == storage.group and not node.offline:
                 raise PrereqError(
                     f"{node.name} is online, and group {storage.name} is part of a"

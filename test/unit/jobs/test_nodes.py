@@ -357,6 +357,60 @@ def test_a_node_that_comes_back_without_readd_is_told_of(made):
     assert "'gnt-storage repair node3' brings them back" in unit.warnings[0]
 
 
+# A storage cluster that is half made
+
+
+@pytest.fixture
+def begun(made):
+    """A storage cluster whose init failed."""
+    group = made.config.find("default")
+    fsid = made.nodes.cluster.fsid
+    group.RemoveTag(f"ceph:storage:ready:{fsid}")
+    group.AddTag(f"ceph:storage:initialising:{fsid}")
+    for name in ("node1", "node2", "node3"):
+        node = made.config.find(name)
+        node.RemoveTag("ceph:storage:ready")
+        node.AddTag("ceph:storage:joining")
+    return made
+
+
+GOES_ON = (
+    "the storage cluster of group default is half made: 'gnt-storage"
+    " init-distributed-storage -s ceph default' goes on with it"
+)
+
+
+def test_a_node_does_not_leave_what_is_half_made(begun):
+    begun.config.add_group("other", [make_node("node7")])
+    offline = Modification(begun, "node3", offline=True)
+    assert offline.refusal().startswith(f"node3 cannot be taken offline: {GOES_ON}")
+    removal = Removal(begun, "node3").refusal()
+    assert removal.startswith(f"node3 cannot be removed: {GOES_ON}")
+    assert "'gnt-node remove-tags node3 ceph:storage:joining'" in removal
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        Assignment(begun, "node3", "other").check()
+    assert caught.value.args[0] == f"node3 cannot leave its group: {GOES_ON}"
+    assert begun.rpc.sent == []
+
+
+def test_by_force_a_dead_node_of_what_is_half_made_goes_offline(begun):
+    unit = Modification(begun, "node3", offline=True, force=True)
+    unit.run()
+    assert unit.done == ["Ganeti's own"]
+    assert unit.warnings == [f"the storage cluster is left as it is: {GOES_ON}"]
+    assert begun.rpc.sent == []
+
+
+def test_what_is_half_made_keeps_no_node_that_holds_nothing_of_it(begun):
+    begun.config.add_group("other", [make_node("node7")])
+    begun.config.find("node3").RemoveTag("ceph:storage:joining")
+    for name in ("node3", "node7"):
+        Modification(begun, name, offline=True).run()
+        Removal(begun, name).run()
+    Assignment(begun, "node3", "other").check()
+    Modification(begun, "node2", drained=True).run()
+
+
 # Drained
 
 
