@@ -251,8 +251,12 @@ def gone(
 
     Those that are about to be made ``again`` are not said.
     """
+    nodes = list(nodes)
+    # A disk may have moved to another node.
+    carried = {
+        one.label.osd_uuid for node in nodes for one in node.facts.disks if one.label
+    }
     for node in nodes:
-        carried = {one.label.osd_uuid for one in node.facts.disks if one.label}
         lost = [
             osd.id
             for osd in cluster.osds

@@ -265,6 +265,18 @@ def test_an_osd_that_is_down_and_on_no_device_any_more_is_said(made):
     assert "'gnt-storage repair node2'" in one.text
 
 
+def test_an_osd_whose_disk_moved_is_to_be_started_where_that_is(made):
+    nodes, cluster = made
+    disks = (*nodes[0].facts.disks, *nodes[1].facts.disks)
+    disks = tuple(
+        dataclasses.replace(one, path=path, real_path=path)
+        for one, path in zip(disks, ("/dev/sdb", "/dev/sdc"), strict=True)
+    )
+    nodes = [with_facts(nodes[0], disks=disks), with_facts(nodes[1], disks=())]
+    (one,) = found((nodes, changed(cluster, "node2", up=False)))
+    assert "start osd.1, which it carries" in one.text
+
+
 def test_an_osd_that_is_about_to_be_made_anew_is_not_gone(made):
     nodes, cluster = made
     nodes = [nodes[0], with_facts(nodes[1], disks=()), nodes[2]]

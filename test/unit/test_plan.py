@@ -41,6 +41,7 @@ from ganeti_ceph.steps import (
     PlaceHost,
     Settle,
     StartOsd,
+    StopDaemons,
 )
 
 PARAMS = StorageParameters(disks=("/dev/sdb",))
@@ -1385,6 +1386,56 @@ def test_an_osd_that_another_device_carries_is_started_and_keeps_its_id():
     made = planned([node], cluster=make_cluster(osds=(osd,)))
     assert [step.replaces for step in steps_of(made, MakeOsd)] == [None]
     assert [step.osd_id for step in steps_of(made, StartOsd)] == [3]
+
+
+def moved_disk(blank):
+    """Return a finished cluster with osd.0's disk in node2, ``blank`` in its place."""
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    (disk,) = nodes[0].facts.disks
+    disk = dataclasses.replace(
+        disk, path="/dev/sdc", real_path="/dev/sdc", stable_path="/dev/disk/by-id/sdc"
+    )
+    here = dataclasses.replace(
+        fakes.osd_dir(0), osd_uuid=disk.label.osd_uuid, block="/dev/sdb"
+    )
+    nodes[0] = fakes.with_facts(nodes[0], disks=(blank,), osds=(here,))
+    nodes[1] = fakes.with_facts(nodes[1], disks=(*nodes[1].facts.disks, disk))
+    osds = tuple(
+        dataclasses.replace(osd, up=osd.host != "node1") for osd in cluster.osds
+    )
+    return nodes, dataclasses.replace(cluster, osds=osds)
+
+
+@pytest.mark.parametrize("slot", ["/dev/disk/by-id/another", "/dev/disk/by-id/sdb"])
+def test_an_osd_whose_disk_moved_to_another_node_is_started_there(slot):
+    nodes, cluster = moved_disk(make_device(stable_path=slot))
+    made = joined(nodes, "node1", "node2", cluster=cluster)
+    (start,) = steps_of(made, StartOsd)
+    assert steps_of(made, StartOsd, nodes[1]) == [start]
+    assert start.osd_id == 0
+    (new,) = steps_of(made, MakeOsd)
+    assert steps_of(made, MakeOsd, nodes[0]) == [new]
+    assert (new.replaces, new.osd_uuid == start.osd_uuid) == (None, False)
+    # The new disk is not also tried for the OSD that was on the old one.
+    assert steps_of(made, StopDaemons, nodes[0]) == [StopDaemons((), (), (0,))]
+    nodes, cluster = carry_out(made, nodes, cluster)
+    assert {osd.id for osd in cluster.osds} == {0, 1, 2, 3}
+    assert not joined(nodes, "node1", "node2", cluster=cluster).stages
+
+
+def test_one_that_was_begun_in_the_slot_of_a_moved_disk_is_finished():
+    blank = make_device(content="the metadata of an OSD")
+    nodes, cluster = moved_disk(blank)
+    (first,) = steps_of(joined(nodes, "node1", cluster=cluster), MakeOsd)
+    label = make_label("", osd_uuid=first.osd_uuid, osd_id=None, complete=False)
+    begun = dataclasses.replace(blank, label=label)
+    nodes[0] = fakes.with_facts(nodes[0], disks=(begun,))
+    (again,) = steps_of(joined(nodes, "node1", cluster=cluster), MakeOsd)
+    assert again.osd_uuid == first.osd_uuid
+    # Also while the node with the moved disk does not answer.
+    nodes[1] = fakes.with_facts(nodes[1], disks=nodes[1].facts.disks[:1])
+    (again,) = steps_of(joined(nodes, "node1", cluster=cluster), MakeOsd)
+    assert again.osd_uuid == first.osd_uuid
 
 
 @pytest.mark.parametrize(
