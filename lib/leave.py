@@ -7,6 +7,7 @@ remove.
 import dataclasses
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
+from ganeti_ceph import domains
 from ganeti_ceph.facts import ClusterFacts, CrushPlace, Osd, Report, Rule
 from ganeti_ceph.plan import Stage
 from ganeti_ceph.steps import (
@@ -198,10 +199,9 @@ def drain_refusals(cluster: ClusterFacts, host: str, report: Report) -> list[str
     found = []
     for pool in cluster.pools:
         rule = pool.rule
-        if rule is None or not any(_takes(rule, osd, places) for osd in mine):
+        if rule is None or not any(domains.takes(rule, osd, places) for osd in mine):
             continue
-        left = [osd for osd in rest if _takes(rule, osd, places)]
-        count = len({_domain(rule.domain, osd, places) for osd in left} - {None})
+        count = domains.count(rule, rest, places)
         if pool.size > count:
             what = "its data in {} parts" if pool.coded else "{} copies"
             found.append(
@@ -212,23 +212,6 @@ def drain_refusals(cluster: ClusterFacts, host: str, report: Report) -> list[str
     rules = {pool.rule for pool in cluster.pools if pool.rule}
     found += _too_full(mine, rest, rules, places, report, cluster.backfillfull)
     return found
-
-
-def _takes(rule: Rule, osd: Osd, places: Mapping[str, CrushPlace]) -> bool:
-    """Tell whether a rule puts copies on an OSD."""
-    if osd.bucket is None or rule.device_class not in (None, osd.device_class):
-        return False
-    above = {name for _, name in places.get(osd.bucket, ())}
-    return rule.below in above | {osd.bucket}
-
-
-def _domain(kind: str, osd: Osd, places: Mapping[str, CrushPlace]) -> str | None:
-    """Return the failure domain of a kind that an OSD is in."""
-    if kind == "osd":
-        return str(osd.id)
-    if kind == "host":
-        return osd.bucket
-    return dict(places.get(str(osd.bucket), ())).get(kind)
 
 
 def _too_full(
@@ -248,12 +231,12 @@ def _too_full(
         moving = sum(
             full[osd.id].used
             for osd in mine
-            if osd.id in full and _takes(rule, osd, places)
+            if osd.id in full and domains.takes(rule, osd, places)
         )
         room = sum(
             max(0, int(limit * full[osd.id].size) - full[osd.id].used)
             for osd in rest
-            if osd.id in full and _takes(rule, osd, places)
+            if osd.id in full and domains.takes(rule, osd, places)
         )
         if moving and moving + coming > room:
             kind = f" of class {rule.device_class}" if rule.device_class else ""

@@ -18,7 +18,7 @@ from collections.abc import (
     Sequence,
 )
 
-from ganeti_ceph import cephconf
+from ganeti_ceph import cephconf, domains
 from ganeti_ceph.cephconf import ClusterConf, Mon
 from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import PrereqError
@@ -611,7 +611,10 @@ def plan(
         mark = MarkOsds(tuple(outside), True)
         stages.append(Stage("OSDs in", ((acting.uuid, (mark,)),)))
     moves = _moves(newcomers, cluster)
-    if moves:
+    if moves and cluster is not None:
+        crowded = list(domains.move_refusals(cluster, moves, outside))
+        if crowded:
+            raise PrereqError("\n".join(crowded))
         stages.append(Stage("places", ((acting.uuid, moves),)))
     pool = _pool(nodes, params, cluster)
     if pool:
@@ -722,7 +725,9 @@ def _choose_mgrs(
     return set((begun + others)[:missing])
 
 
-def _moves(nodes: Iterable[Node], cluster: ClusterFacts | None) -> tuple[Step, ...]:
+def _moves(
+    nodes: Iterable[Node], cluster: ClusterFacts | None
+) -> tuple[PlaceHost, ...]:
     """Return what moves hosts in the CRUSH map to where Ganeti's tags say."""
     if cluster is None:
         return ()

@@ -415,6 +415,19 @@ def test_a_host_moves_to_the_place_that_its_tags_name():
     assert moves(node2=(("room", "b"), ("rack", "r2"))) == []
 
 
+@pytest.mark.parametrize("joining", [None, "node4"])
+def test_no_host_moves_away_from_a_rack_that_copies_need(joining):
+    params = with_params(failure_domain=FailureDomain.RACK)
+    nodes, cluster = finish(in_racks("r1", "r2", "r2", "r3"), params)
+    nodes[3] = dataclasses.replace(nodes[3], places=(("rack", "r2"),))
+    named = joining and {node.uuid for node in nodes if node.name == joining}
+    with pytest.raises(PrereqError, match="with node4 in rack r2 there would be only"):
+        plan.plan(nodes, params, FSID, KEYS, False, cluster, named, ready=True)
+    # It is no matter of others.
+    others = {nodes[0].uuid}
+    plan.plan(nodes, params, FSID, KEYS, False, cluster, others, ready=True)
+
+
 def test_a_node_whose_rack_is_unknown_is_named_with_the_remedy():
     nodes = [
         make_node(f"node{i}", places=(("rack", f"r{i}"),) if i < 4 else ())
