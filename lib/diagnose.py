@@ -116,6 +116,16 @@ def findings(
     old = [node for node in nodes if node.name not in newcomers]
     found += gone(old, cluster)
     found += _strangers(members, cluster)
+    found += [
+        Finding(
+            None,
+            f"osd.{one} is registered and never ran, and no node that answers has"
+            f" begun it: 'ceph osd purge-new {one} --yes-i-really-mean-it' forgets it,"
+            " and its key",
+            error=False,
+        )
+        for one in plan.strays(nodes, cluster)
+    ]
     found += [Finding(None, text) for text in plan.unusable(old, fsid)]
     planned, texts = _drift(old, params, fsid, cluster)
     found += [Finding(None, text) for text in texts]

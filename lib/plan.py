@@ -547,6 +547,23 @@ def _osd_uuids(node: Node, device: Device, fsid: str) -> Iterator[str]:
     return (osd_uuid(fsid, node.host, device.stable_path, x) for x in range(_TURNS))
 
 
+def strays(nodes: Iterable[Node], cluster: ClusterFacts) -> list[int]:
+    """Return OSDs that are registered, never ran, and are begun on none of the nodes.
+
+    One that is begun is registered anew when it is made.
+    """
+    found = {osd.uuid: osd.id for osd in cluster.osds if osd.new and osd.host is None}
+    if not found:
+        return []
+    for node in nodes:
+        for device in node.facts.disks:
+            if device.label:
+                found.pop(device.label.osd_uuid, None)
+            for one in _osd_uuids(node, device, cluster.fsid):
+                found.pop(one, None)
+    return sorted(found.values())
+
+
 def plan(
     nodes: Sequence[Node],
     params: StorageParameters,

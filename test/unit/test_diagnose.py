@@ -292,6 +292,41 @@ def test_an_osd_that_is_down_with_its_silent_node_is_not_said_to_lack_a_device(m
     assert not [one for one in texts if "no device" in one.text]
 
 
+def registered(osd_uuid):
+    """Return an OSD that never ran, as after a ceph-osd --mkfs that failed."""
+    return Osd(9, osd_uuid, False, True)
+
+
+def test_an_osd_that_never_ran_and_is_nowhere_begun_is_said(made):
+    osds = (*made[1].osds, registered("of-a-node-that-was-removed"))
+    (one,) = found(made, osds=osds)
+    assert (one.node, one.error) == (None, False)
+    assert one.text.startswith("osd.9 is registered and never ran")
+    assert "'ceph osd purge-new 9 --yes-i-really-mean-it'" in one.text
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_an_osd_that_a_node_has_begun_is_not(made, ready):
+    nodes, cluster = made
+    # Of one of the disks nothing tells but its name.
+    blank = make_device("/dev/sdc")
+    known = members(node2={"ready": ready})
+    disks = (*nodes[1].facts.disks, blank)
+    nodes = [nodes[0], with_facts(nodes[1], disks=disks), nodes[2]]
+    for turn in (0, 1):
+        osd = registered(plan.osd_uuid(FSID, "node2", blank.stable_path, turn))
+        texts = found((nodes, cluster), known, osds=(*cluster.osds, osd))
+        assert not [one for one in texts if "never ran" in one.text]
+    label = dataclasses.replace(
+        nodes[0].facts.disks[0].label, osd_uuid="by-ceph-volume"
+    )
+    blank = dataclasses.replace(blank, label=label)
+    nodes[1] = with_facts(nodes[1], disks=(*made[0][1].facts.disks, blank))
+    osds = (*cluster.osds, registered("by-ceph-volume"))
+    texts = found((nodes, cluster), known, osds=osds)
+    assert not [one for one in texts if "never ran" in one.text]
+
+
 def test_an_osd_that_was_never_finished_or_runs_needs_no_device_of_ours(made):
     nodes, cluster = made
     nodes = [nodes[0], with_facts(nodes[1], disks=()), nodes[2]]
