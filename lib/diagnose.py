@@ -190,7 +190,7 @@ def _differences(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[F
             yield Finding(
                 one.name,
                 f"it is offline, and {up} of it runs: 'gnt-node add --readd {one.name}'"
-                " brings it back",
+                f" brings it back, 'gnt-node modify --offline=yes {one.name}' stops it",
             )
         if one.offline and one.host in {mon.id for mon in cluster.mons}:
             yield Finding(

@@ -175,15 +175,27 @@ def offline_stages(
         if there:
             out: Step = MarkOsds(tuple(there), False)
             stages.append(Stage("OSDs out", ((acting, (out,)),)))
-    elif daemons and (
-        daemons.mons or daemons.mgrs or daemons.osds or daemons.collector
-    ):
-        if asked:
-            again = Stage("nothing needs it", ((acting, (AskStop(asked),)),))
-            # Before anything of it is gone.
-            stages.insert(len(before), again)
-        stages.append(Stage("its daemons stop", ((node, (daemons,)),)))
+    elif daemons:
+        stops = stop_stages(node, acting, daemons, asked)
+        # Ceph is asked before anything of it is gone.
+        stages[len(before) : len(before)] = stops[:-1]
+        stages += stops[-1:]
     return tuple(stages)
+
+
+def stop_stages(
+    node: str, acting: str, daemons: StopDaemons, asked: tuple[int, ...]
+) -> tuple[Stage, ...]:
+    """Return what stops a node's daemons, if it has any, and asks about OSDs before.
+
+    ``node`` and ``acting`` are what the nodes are called by.
+    """
+    if not (daemons.mons or daemons.mgrs or daemons.osds or daemons.collector):
+        return ()
+    stop = Stage("its daemons stop", ((node, (daemons,)),))
+    if not asked:
+        return (stop,)
+    return Stage("nothing needs it", ((acting, (AskStop(asked),)),)), stop
 
 
 def drain_refusals(cluster: ClusterFacts, host: str, report: Report) -> list[str]:
@@ -281,12 +293,19 @@ def remove_refusals(
         )
     up = [osd.id for osd in osds if osd.up]
     if up:
-        found.append(f"{names_of(up)} still run")
+        again = f": 'gnt-node modify --offline=yes {host}' once more stops them"
+        found.append(f"{names_of(up)} still run{again if offline else ''}")
     elif objection:
+        # Ceph marks nothing out by itself where all of a rack is down.
+        first = (
+            f"mark them out ('gnt-node modify --offline=yes {host}' once more), and "
+            if offline and any(osd.inside for osd in osds)
+            else ""
+        )
         found.append(
             f"{names_of(osd.id for osd in osds)} may hold what is nowhere else:"
-            f" {objection}; wait until all data has moved to other nodes ('gnt-storage"
-            " status'), or add a node if it has nowhere to go"
+            f" {objection}; {first}wait until all data has moved to other nodes"
+            " ('gnt-storage status'), or add a node if it has nowhere to go"
         )
     return found
 

@@ -153,9 +153,20 @@ def _names(unit: Any) -> list[Any]:
     return list(unit.cfg.GetAllNodesInfo().values())
 
 
+def _by_name(unit: Any) -> list[Any]:
+    """Return the nodes as those are that are called by their names."""
+    return [_called_by_name(one) for one in _names(unit)]
+
+
+def _called_by_name(node: Any) -> ByName:
+    return ByName(node.name, node.primary_ip, node.secondary_ip, node.GetTags())
+
+
 def _tell_plan(unit: Any) -> None:
     """With ``--dry-run``, say what would be done; Ganeti ends the job after this."""
     if unit.op.dry_run:
+        for line in describe(unit.ceph_stop, _by_name(unit)):
+            unit.proc.Log(line)
         for line in describe(unit.ceph_stages, _names(unit)):
             unit.proc.Log(line)
 
@@ -187,6 +198,7 @@ def check_modification(
     unit = instance
     result = wrapped(*args, **kwargs)
     unit.ceph_stages = ()
+    unit.ceph_stop = ()
     unit.ceph_note = None
     op = unit.op
     node = unit.cfg.GetNodeInfo(op.node_uuid)
@@ -218,9 +230,9 @@ def check_modification(
             )
         elif op.drained or (was == unit._ROLE_DRAINED and will != was):
             unit.ceph_stages = _drain(unit, storage, node, bool(op.drained))
-        if unit.ceph_stages and storage.group not in unit.owned_locks(
-            locking.LEVEL_NODEGROUP
-        ):
+        if (
+            unit.ceph_stop or unit.ceph_stages
+        ) and storage.group not in unit.owned_locks(locking.LEVEL_NODEGROUP):
             raise PrereqError(
                 f"{node.name} became part of the storage cluster meanwhile; run the"
                 " command again"
@@ -247,9 +259,12 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
 
 
 def _run(unit: Any, feedback: Callable[[str], None], again: str) -> None:
-    stages: tuple[Stage, ...] = unit.ceph_stages
     with ganeti_terms():
-        run_stages(unit, stages, _names(unit), feedback, again)
+        if unit.ceph_stop:
+            # Ganeti calls no node that is offline otherwise.
+            runner = ganeti_rpc.DnsOnlyRunner()
+            run_stages(runner, unit.ceph_stop, _by_name(unit), feedback, again)
+        run_stages(unit.rpc, unit.ceph_stages, _names(unit), feedback, again)
 
 
 def _view_unless_forced(
@@ -271,17 +286,24 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
     view = _view_unless_forced(unit, storage, node, "marks it offline")
     if view is None:
         return ()
-    if node.offline and view.host not in {mon.id for mon in view.cluster.mons}:
-        return ()
+    if node.offline:
+        here = leave.osds_of(view.cluster, view.host)
+        runs = view.host in view.cluster.quorum or any(osd.up for osd in here)
+        counts = view.host in {mon.id for mon in view.cluster.mons}
+        if not (runs or counts or any(osd.inside for osd in here)):
+            return ()
+        if runs:
+            # It has come back, and systemd started what is there.
+            view = _look_by_name(view)
     _refuse(
         f"{node.name} cannot be taken offline",
         leave.quorum_refusals(view.cluster, view.host, view.offline),
     )
-    here = {osd.id for osd in leave.osds_of(view.cluster, view.host)}
+    ids = {osd.id for osd in leave.osds_of(view.cluster, view.host)}
     if view.facts:
         # Those, too, that have run elsewhere before.
-        here |= {one.id for one in view.facts.facts.osds if one.fsid == storage.fsid}
-    up = [osd.id for osd in view.cluster.osds if osd.id in here and osd.up]
+        ids |= {one.id for one in view.facts.facts.osds if one.fsid == storage.fsid}
+    up = [osd.id for osd in view.cluster.osds if osd.id in ids and osd.up]
     try:
         objection = _ask(unit, view, up, False)
     except PrereqError as err:
@@ -297,10 +319,12 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         )
     for reason in found:
         unit.LogWarning("%s: %s", node.name, reason)
-    nodes = [*view.others, *([view.facts] if view.facts else [])]
+    # Of one that is offline already nothing shall be waited for.
+    stays = view.facts is not None and not node.offline
+    nodes = [*view.others, *([view.facts] if view.facts and stays else [])]
     before: tuple[Stage, ...] = ()
     mons: tuple[str, ...] = leave.mons_to_remove(
-        view.cluster, view.host, view.facts is not None, False, view.offline
+        view.cluster, view.host, stays, False, view.offline
     )
     try:
         keys = find_keys(unit.rpc, nodes, view.cluster, view.away)
@@ -311,7 +335,7 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
             chosen = plan.choose_mons(view.others, storage.params, rest)
             moved = len(chosen) > len(rest.mons)
             mons = leave.mons_to_remove(
-                view.cluster, view.host, view.facts is not None, moved, view.offline
+                view.cluster, view.host, stays, moved, view.offline
             )
             rest = leave.without(view.cluster, view.host, mons)
             before = plan.plan(
@@ -327,15 +351,31 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         facts = view.facts.facts
         ours = [one.id for one in facts.osds if one.fsid == storage.fsid]
         daemons = StopDaemons(facts.mons, facts.mgrs, tuple(ours), facts.has_collector)
+    if view.facts and daemons and node.offline:
+        acting = next(one.name for one in view.others if one.uuid == view.acting())
+        asked = () if unit.op.force else tuple(up)
+        unit.ceph_stop = leave.stop_stages(view.facts.uuid, acting, daemons, asked)
     return leave.offline_stages(
         view.cluster,
         view.host,
-        view.facts.uuid if view.facts else None,
+        view.facts.uuid if view.facts and stays else None,
         view.acting(),
         daemons,
         before,
         mons,
         () if unit.op.force else tuple(up),
+    )
+
+
+def _look_by_name(view: View) -> View:
+    """Return the view with what an offline node tells, which Ganeti does not ask."""
+    node = _called_by_name(view.node)
+    runner = ganeti_rpc.DnsOnlyRunner()
+    found, silent = look_at(runner, [node], view.storage.params)
+    return dataclasses.replace(
+        view,
+        facts=next(iter(found), None),
+        silence=next((one.error for one in silent), None),
     )
 
 
@@ -371,6 +411,7 @@ def check_removal(
     unit = instance
     result = wrapped(*args, **kwargs)
     unit.ceph_stages = ()
+    unit.ceph_stop = ()
     with ganeti_terms():
         begun = _half_made(unit, unit.node)
         if begun:

@@ -337,9 +337,71 @@ def test_an_offline_node_may_be_taken_out_once_more(made):
     made.set_offline("node3")
     Modification(made, "node3", was="OFFLINE", offline=True).run()
     assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2"}
+    assert not osd_of(made, "node3").inside
     made.nodes.asked.clear()
     Modification(made, "node3", was="OFFLINE", offline=True).run()
     assert made.nodes.asked == []
+
+
+def test_the_osds_of_an_offline_node_are_marked_out_that_has_no_mon_any_more(made):
+    """Ceph never does so by itself where they are all OSDs of a rack."""
+    made.set_offline("node3")
+    set_osds(made, "node3", up=False)
+    mons = tuple(mon for mon in made.nodes.cluster.mons if mon.id != "node3")
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster, mons=mons, quorum=("node1", "node2")
+    )
+    Modification(made, "node3", was="OFFLINE", offline=True).run()
+    assert made.nodes.asked[-1] == ("node1", "mark")
+    assert "node3" not in {name for name, _ in made.nodes.asked}
+    assert not osd_of(made, "node3").inside
+
+
+def test_an_offline_node_that_came_back_is_stopped_by_its_name(made):
+    made.set_offline("node3")
+    asked = AskLeave((osd_of(made, "node3").id,), False)
+    unit = Modification(made, "node3", was="OFFLINE", offline=True)
+    unit.run()
+    assert made.nodes.asked[:2] == [("node1", "ok-to-stop"), ("node3", "stop")]
+    assert made.nodes.left == [asked]
+    stopped = [sent for name, sent in made.rpc.sent if name == "ceph_do"][1]
+    assert list(stopped) == ["node3"]
+    osd = osd_of(made, "node3")
+    assert (osd.up, osd.inside) == (False, False)
+    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2"}
+    Removal(made, "node3").run()
+
+
+def test_a_dry_run_tells_that_too(made):
+    made.set_offline("node3")
+    unit = Modification(made, "node3", was="OFFLINE", offline=True, dry_run=True)
+    nodes.check_modification(lambda: None, unit, (), {})
+    assert any(line.startswith("  - node3: stop mon.node3, ") for line in unit.told), (
+        unit.told
+    )
+    assert made.nodes.asked == []
+
+
+def test_one_that_came_back_and_is_needed_or_silent_is_let_be(made):
+    made.set_offline("node3")
+    made.nodes.needed = {osd_of(made, "node3").id}
+    unit = Modification(made, "node3", was="OFFLINE", offline=True)
+    assert "out of reach: they are needed" in unit.refusal()
+    made.nodes.needed = set()
+    del made.nodes.nodes["node3"]
+    unit = Modification(made, "node3", was="OFFLINE", offline=True)
+    assert "its daemons run, and would be taken for dead" in unit.refusal()
+    assert made.nodes.asked == []
+
+
+def test_one_that_came_back_and_does_not_stop_takes_data_still(made):
+    made.set_offline("node3")
+    made.nodes.failing["node3", "stop"] = "it does not stop"
+    unit = Modification(made, "node3", was="OFFLINE", offline=True)
+    with pytest.raises(ganeti_errors.OpExecError, match="it does not stop"):
+        unit.run()
+    assert ("node1", "mark") not in made.nodes.asked
+    assert osd_of(made, "node3").inside
 
 
 def test_a_failure_leaves_the_node_online(made):
