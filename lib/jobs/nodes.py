@@ -246,7 +246,7 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     unit = instance
     feedback = args[0] if args else kwargs["feedback_fn"]
     try:
-        _run(unit, feedback, f"gnt-node modify ... {unit.op.node_name}")
+        _run(unit, feedback, _command(unit.op))
     except ganeti_errors.OpExecError as err:
         # The instances of a dead node fail over only once Ganeti has it offline.
         if not (unit.op.offline and unit.op.force):
@@ -256,6 +256,18 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     if unit.ceph_note:
         unit.LogWarning(unit.ceph_note)
     return result
+
+
+def _command(op: Any) -> str:
+    """Return the command of a modification, as far as it is about the storage."""
+    words = ["gnt-node", "modify", *(["--force"] if op.force else [])]
+    # Ganeti sets the last one itself, too, for a node that it makes a candidate again.
+    for name in ("offline", "drained", "master_candidate"):
+        value = getattr(op, name)
+        if value is not None:
+            words.append(f"--{name.replace('_', '-')}={'yes' if value else 'no'}")
+            break
+    return " ".join([*words, op.node_name])
 
 
 def _run(unit: Any, feedback: Callable[[str], None], again: str) -> None:

@@ -412,6 +412,32 @@ def test_a_failure_leaves_the_node_online(made):
     assert unit.done == []
 
 
+@pytest.mark.parametrize(
+    ("was", "step", "changes", "command"),
+    [
+        ("REGULAR", "stop", {"offline": True}, "--offline=yes"),
+        ("REGULAR", "mark", {"drained": True, "force": True}, "--force --drained=yes"),
+        # Ganeti itself makes it a candidate.
+        (
+            "DRAINED",
+            "mark",
+            {"drained": False, "master_candidate": True},
+            "--drained=no",
+        ),
+        ("DRAINED", "mark", {"master_candidate": True}, "--master-candidate=yes"),
+    ],
+)
+def test_the_command_that_goes_on_may_be_typed(made, was, step, changes, command):
+    if was == "DRAINED":
+        set_osds(made, "node3", inside=False)
+    made.nodes.failing["node1", step] = made.nodes.failing["node3", step] = "no"
+    unit = Modification(made, "node3", was=was, **changes)
+    unit.new_role = ROLES["CANDIDATE"] if was == "DRAINED" else unit.new_role
+    with pytest.raises(ganeti_errors.OpExecError) as caught:
+        unit.run()
+    assert f"'gnt-node modify {command} node3'" in caught.value.args[0]
+
+
 def test_a_node_that_comes_back_without_readd_is_told_of(made):
     unit = Modification(made, "node3", was="OFFLINE", offline=False)
     unit.run()
