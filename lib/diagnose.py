@@ -124,6 +124,16 @@ def findings(
     old = [node for node in nodes if node.name not in newcomers]
     found += gone(old, cluster)
     found += _strangers(members, cluster)
+    found += [
+        Finding(
+            None,
+            f"osd.{one} is registered and never ran, and no node that answers has"
+            f" begun it: 'ceph osd purge-new {one} --yes-i-really-mean-it' forgets it,"
+            " and its key",
+            error=False,
+        )
+        for one in plan.strays(nodes, cluster)
+    ]
     found += [Finding(None, text) for text in plan.unusable(old, fsid)]
     planned, texts = _drift(old, params, fsid, cluster)
     found += [Finding(None, text) for text in texts]
@@ -186,7 +196,7 @@ def _differences(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[F
             yield Finding(
                 one.name,
                 f"it is offline, and {up} of it runs: 'gnt-node add --readd {one.name}'"
-                " brings it back",
+                f" brings it back, 'gnt-node modify --offline=yes {one.name}' stops it",
             )
         if one.offline and one.host in {mon.id for mon in cluster.mons}:
             yield Finding(
@@ -257,8 +267,12 @@ def gone(
 
     Those that are about to be made ``again`` are not said.
     """
+    nodes = list(nodes)
+    # A disk may have moved to another node.
+    carried = {
+        one.label.osd_uuid for node in nodes for one in node.facts.disks if one.label
+    }
     for node in nodes:
-        carried = {one.label.osd_uuid for one in node.facts.disks if one.label}
         lost = [
             osd.id
             for osd in cluster.osds

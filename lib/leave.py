@@ -7,6 +7,7 @@ remove.
 import dataclasses
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
+from ganeti_ceph import domains
 from ganeti_ceph.facts import ClusterFacts, CrushPlace, Osd, Report, Rule
 from ganeti_ceph.plan import Stage
 from ganeti_ceph.steps import (
@@ -174,15 +175,27 @@ def offline_stages(
         if there:
             out: Step = MarkOsds(tuple(there), False)
             stages.append(Stage("OSDs out", ((acting, (out,)),)))
-    elif daemons and (
-        daemons.mons or daemons.mgrs or daemons.osds or daemons.collector
-    ):
-        if asked:
-            again = Stage("nothing needs it", ((acting, (AskStop(asked),)),))
-            # Before anything of it is gone.
-            stages.insert(len(before), again)
-        stages.append(Stage("its daemons stop", ((node, (daemons,)),)))
+    elif daemons:
+        stops = stop_stages(node, acting, daemons, asked)
+        # Ceph is asked before anything of it is gone.
+        stages[len(before) : len(before)] = stops[:-1]
+        stages += stops[-1:]
     return tuple(stages)
+
+
+def stop_stages(
+    node: str, acting: str, daemons: StopDaemons, asked: tuple[int, ...]
+) -> tuple[Stage, ...]:
+    """Return what stops a node's daemons, if it has any, and asks about OSDs before.
+
+    ``node`` and ``acting`` are what the nodes are called by.
+    """
+    if not (daemons.mons or daemons.mgrs or daemons.osds or daemons.collector):
+        return ()
+    stop = Stage("its daemons stop", ((node, (daemons,)),))
+    if not asked:
+        return (stop,)
+    return Stage("nothing needs it", ((acting, (AskStop(asked),)),)), stop
 
 
 def drain_refusals(cluster: ClusterFacts, host: str, report: Report) -> list[str]:
@@ -198,10 +211,9 @@ def drain_refusals(cluster: ClusterFacts, host: str, report: Report) -> list[str
     found = []
     for pool in cluster.pools:
         rule = pool.rule
-        if rule is None or not any(_takes(rule, osd, places) for osd in mine):
+        if rule is None or not any(domains.takes(rule, osd, places) for osd in mine):
             continue
-        left = [osd for osd in rest if _takes(rule, osd, places)]
-        count = len({_domain(rule.domain, osd, places) for osd in left} - {None})
+        count = domains.count(rule, rest, places)
         if pool.size > count:
             what = "its data in {} parts" if pool.coded else "{} copies"
             found.append(
@@ -212,23 +224,6 @@ def drain_refusals(cluster: ClusterFacts, host: str, report: Report) -> list[str
     rules = {pool.rule for pool in cluster.pools if pool.rule}
     found += _too_full(mine, rest, rules, places, report, cluster.backfillfull)
     return found
-
-
-def _takes(rule: Rule, osd: Osd, places: Mapping[str, CrushPlace]) -> bool:
-    """Tell whether a rule puts copies on an OSD."""
-    if osd.bucket is None or rule.device_class not in (None, osd.device_class):
-        return False
-    above = {name for _, name in places.get(osd.bucket, ())}
-    return rule.below in above | {osd.bucket}
-
-
-def _domain(kind: str, osd: Osd, places: Mapping[str, CrushPlace]) -> str | None:
-    """Return the failure domain of a kind that an OSD is in."""
-    if kind == "osd":
-        return str(osd.id)
-    if kind == "host":
-        return osd.bucket
-    return dict(places.get(str(osd.bucket), ())).get(kind)
 
 
 def _too_full(
@@ -248,12 +243,12 @@ def _too_full(
         moving = sum(
             full[osd.id].used
             for osd in mine
-            if osd.id in full and _takes(rule, osd, places)
+            if osd.id in full and domains.takes(rule, osd, places)
         )
         room = sum(
             max(0, int(limit * full[osd.id].size) - full[osd.id].used)
             for osd in rest
-            if osd.id in full and _takes(rule, osd, places)
+            if osd.id in full and domains.takes(rule, osd, places)
         )
         if moving and moving + coming > room:
             kind = f" of class {rule.device_class}" if rule.device_class else ""
@@ -298,12 +293,19 @@ def remove_refusals(
         )
     up = [osd.id for osd in osds if osd.up]
     if up:
-        found.append(f"{names_of(up)} still run")
+        again = f": 'gnt-node modify --offline=yes {host}' once more stops them"
+        found.append(f"{names_of(up)} still run{again if offline else ''}")
     elif objection:
+        # Ceph marks nothing out by itself where all of a rack is down.
+        first = (
+            f"mark them out ('gnt-node modify --offline=yes {host}' once more), and "
+            if offline and any(osd.inside for osd in osds)
+            else ""
+        )
         found.append(
             f"{names_of(osd.id for osd in osds)} may hold what is nowhere else:"
-            f" {objection}; wait until all data has moved to other nodes ('gnt-storage"
-            " status'), or add a node if it has nowhere to go"
+            f" {objection}; {first}wait until all data has moved to other nodes"
+            " ('gnt-storage status'), or add a node if it has nowhere to go"
         )
     return found
 

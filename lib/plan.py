@@ -9,13 +9,20 @@ import ipaddress
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 
-from ganeti_ceph import cephconf
+from ganeti_ceph import cephconf, domains
 from ganeti_ceph.cephconf import ClusterConf, Mon
 from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import PrereqError
-from ganeti_ceph.facts import ClusterFacts, Device, NodeFacts, Osd
+from ganeti_ceph.facts import ClusterFacts, Device, Label, NodeFacts, Osd
 from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import (
@@ -35,6 +42,7 @@ from ganeti_ceph.steps import (
     Settle,
     StartOsd,
     Step,
+    StopDaemons,
     names_of,
 )
 
@@ -47,6 +55,8 @@ CLOCK_DRIFT_ALLOWED = 0.05
 #: What Ceph's documentation aims at for one OSD (mon_target_pg_per_osd).
 PGS_PER_OSD = 100
 HEALTH_TIMEOUT = 120
+#: How many OSDs that were begun in one slot may live at the same time.
+_TURNS = 4
 #: Deprecated by Ceph and gone from newer releases; on Debian 13 it cannot load, and
 #: the health would tell of that for ever.
 MODULES_OFF = ("restful",)
@@ -342,8 +352,13 @@ def _own(node: Node, device: Device, fsid: str | None) -> bool:
     if device.label is None or fsid is None:
         return False
     # BlueStore writes the OSD's UUID first, and the cluster's much later.
-    begun = osd_uuid(fsid, node.host, device.stable_path)
-    return device.label.fsid == fsid or device.label.osd_uuid == begun
+    return device.label.fsid == fsid or _begun_here(node, device, fsid)
+
+
+def _begun_here(node: Node, device: Device, fsid: str) -> bool:
+    """Tell whether a device's label is of an OSD that was begun at this very place."""
+    label = device.label
+    return label is not None and label.osd_uuid in _osd_uuids(node, device, fsid)
 
 
 def uses_lvm(node: Node, params: StorageParameters) -> bool:
@@ -516,12 +531,37 @@ def make_conf(
     )
 
 
-def osd_uuid(fsid: str, host: str, stable_path: str) -> str:
+def osd_uuid(fsid: str, host: str, stable_path: str, turn: int = 0) -> str:
     """Return the UUID of the OSD on a device, the same whenever it is asked for.
 
-    So a device whose OSD was begun and not finished is known again.
+    So a device whose OSD was begun and not finished is known again.  A ``turn`` is for
+    one that is made where the first one lives on elsewhere: a device may be called by
+    its slot, and the disk in that have moved.
     """
-    return str(uuid.uuid5(uuid.UUID(fsid), f"{host}:{stable_path}"))
+    name = f"{host}:{stable_path}" + (f":{turn}" if turn else "")
+    return str(uuid.uuid5(uuid.UUID(fsid), name))
+
+
+def _osd_uuids(node: Node, device: Device, fsid: str) -> Iterator[str]:
+    """Return all the UUIDs that OSDs on a device may be begun with."""
+    return (osd_uuid(fsid, node.host, device.stable_path, x) for x in range(_TURNS))
+
+
+def strays(nodes: Iterable[Node], cluster: ClusterFacts) -> list[int]:
+    """Return OSDs that are registered, never ran, and are begun on none of the nodes.
+
+    One that is begun is registered anew when it is made.
+    """
+    found = {osd.uuid: osd.id for osd in cluster.osds if osd.new and osd.host is None}
+    if not found:
+        return []
+    for node in nodes:
+        for device in node.facts.disks:
+            if device.label:
+                found.pop(device.label.osd_uuid, None)
+            for one in _osd_uuids(node, device, cluster.fsid):
+                found.pop(one, None)
+    return sorted(found.values())
 
 
 def plan(
@@ -568,6 +608,7 @@ def plan(
     if settle:
         stages.append(Stage("quorum", ((acting.uuid, (settle,)),)))
     managers = _choose_mgrs(nodes, params, cluster)
+    seen = _seen(nodes, cluster, fsid)
     stages.append(
         _stage(
             "mgrs and OSDs",
@@ -575,7 +616,7 @@ def plan(
             lambda node: (
                 *((MakeMgr(node.host, keys.admin),) if node.host in managers else ()),
                 *(
-                    _osds(node, params, fsid, keys.admin, cluster)
+                    _osds(node, params, fsid, keys.admin, cluster, seen)
                     if node in newcomers
                     else ()
                 ),
@@ -587,7 +628,10 @@ def plan(
         mark = MarkOsds(tuple(outside), True)
         stages.append(Stage("OSDs in", ((acting.uuid, (mark,)),)))
     moves = _moves(newcomers, cluster)
-    if moves:
+    if moves and cluster is not None:
+        crowded = list(domains.move_refusals(cluster, moves, outside))
+        if crowded:
+            raise PrereqError("\n".join(crowded))
         stages.append(Stage("places", ((acting.uuid, moves),)))
     pool = _pool(nodes, params, cluster)
     if pool:
@@ -698,7 +742,9 @@ def _choose_mgrs(
     return set((begun + others)[:missing])
 
 
-def _moves(nodes: Iterable[Node], cluster: ClusterFacts | None) -> tuple[Step, ...]:
+def _moves(
+    nodes: Iterable[Node], cluster: ClusterFacts | None
+) -> tuple[PlaceHost, ...]:
     """Return what moves hosts in the CRUSH map to where Ganeti's tags say."""
     if cluster is None:
         return ()
@@ -724,29 +770,54 @@ def _outside(nodes: Iterable[Node], cluster: ClusterFacts | None) -> list[int]:
     return [osd.id for osd in osds if osd.uuid in carried and not osd.inside]
 
 
-def _lost(
-    node: Node, cluster: ClusterFacts | None, blank: Sequence[Device], fsid: str
-) -> list[int]:
-    """Return the OSDs of a node that none of its devices carries any more.
+def _seen(
+    nodes: Iterable[Node], cluster: ClusterFacts | None, fsid: str
+) -> Mapping[str, Node]:
+    """Return where the disks of OSDs are, by the UUID; what was only begun is none."""
+    known = {osd.uuid for osd in cluster.osds} if cluster else set()
+    return {
+        device.label.osd_uuid: node
+        for node in nodes
+        for device in node.facts.disks
+        if device.label
+        and device.label.osd_uuid in known
+        and (_is_whole(device.label) or not _begun_here(node, device, fsid))
+    }
+
+
+def _is_whole(label: Label) -> bool:
+    return label.complete and label.osd_id is not None
+
+
+def _new_uuid(node: Node, device: Device, fsid: str, seen: Container[str]) -> str:
+    """Return the UUID of a device's new OSD: of one begun there, or a free one."""
+    label = device.label
+    if label and label.osd_uuid not in seen and _begun_here(node, device, fsid):
+        return label.osd_uuid
+    *uuids, last = _osd_uuids(node, device, fsid)
+    return next((one for one in uuids if one not in seen), last)
+
+
+def _lost(node: Node, cluster: ClusterFacts | None, seen: Container[str]) -> list[int]:
+    """Return the OSDs of a node whose disks are nowhere any more.
 
     New OSDs on blank devices take their ids over, which needs no data to move but
     theirs.  One is lost only if it never comes up again, so while data is missing
-    nothing is lost: the device may be found.
+    nothing is lost: the device may be found.  ``seen`` are the UUIDs of those whose
+    disks are anywhere, be it on another node.
     """
     if cluster is None:
         return []
-    carried = {device.label.osd_uuid for device in node.facts.disks if device.label}
     # Its device is there, and only not among those of the parameters.
     named = {device.real_path for device in node.facts.disks}
     kept = {one.id for one in node.facts.osds if one.block and one.block not in named}
-    begun = {osd_uuid(fsid, node.host, device.stable_path) for device in blank}
     lost = [
         osd
         for osd in cluster.osds
         if osd.host == node.host
         and not osd.up
         and osd.id not in kept
-        and (osd.uuid not in carried or osd.uuid in begun)
+        and osd.uuid not in seen
         and not osd.new
     ]
     if lost and cluster.inactive != 0:
@@ -765,8 +836,12 @@ def _osds(
     fsid: str,
     admin: Secret,
     cluster: ClusterFacts | None,
+    seen: Mapping[str, Node],
 ) -> tuple[Step, ...]:
-    """Return the steps for a node's OSDs: started where they are whole, else made."""
+    """Return the steps for a node's OSDs: started where they are whole, else made.
+
+    ``seen`` tells where the disks of all OSDs are, by the UUID.
+    """
     known = {osd.uuid: osd for osd in cluster.osds} if cluster else {}
     databases = {d.label.osd_uuid: d for d in node.facts.db_devices if d.label}
     starts: list[Step] = []
@@ -782,7 +857,7 @@ def _osds(
         # One that died with all that could have told is up for Ceph, for a long time.
         if osd is not None and osd.up and device.busy:
             kept.add(label.osd_uuid)
-        elif not label.complete or label.osd_id is None:
+        elif not _is_whole(label) or label.osd_id is None:
             blank.append(device)
         elif osd is not None or cluster is None:
             kept.add(label.osd_uuid)
@@ -809,7 +884,15 @@ def _osds(
             )
     if not blank:
         return tuple(starts)
-    lost = _lost(node, cluster, blank, fsid)
+    moved = [
+        one.id
+        for one in node.facts.osds
+        if one.osd_uuid and seen.get(one.osd_uuid, node) is not node
+    ]
+    if moved:
+        # They are tried at each boot, with a disk that is another OSD's from now on.
+        starts.append(StopDaemons((), (), tuple(moved)))
+    lost = _lost(node, cluster, seen)
     if uses_lvm(node, params):
         lvm = _lvm_osds(node, params, fsid, blank, removed, admin)
         return (*starts, dataclasses.replace(lvm, replaces=tuple(lost[: len(blank)])))
@@ -821,12 +904,13 @@ def _osds(
     ]
     # What a lost OSD left behind comes last.
     free.sort(key=lambda device: device.label is not None)
+    uuids = {one.path: _new_uuid(node, one, fsid, seen) for one in blank}
     for device in blank:
-        begun = osd_uuid(fsid, node.host, device.stable_path)
+        begun = uuids[device.path]
         database = databases.get(begun)
         if database is None and free:
             # Not one that another of these OSDs was begun with.
-            others = {osd_uuid(fsid, node.host, one.stable_path) for one in blank}
+            others = set(uuids.values())
             database = next(
                 (
                     one

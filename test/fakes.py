@@ -232,7 +232,9 @@ def effect(
                 for osd in cluster.osds
             ),
         )
-        return with_facts(node, has_keys=False), cluster
+        # The administrator's key is with the mons alone.
+        has_keys = node.facts.has_keys and not step.mons
+        return with_facts(node, has_keys=has_keys), cluster
     if isinstance(step, steps.DropKeys):
         nothing = {"has_keys": False, "has_client": False, "has_collector": False}
         return with_facts(node, mons=(), mgrs=(), **nothing), cluster

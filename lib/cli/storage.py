@@ -12,7 +12,8 @@ from ganeti_ceph.cli.submit import as_ganeti_error, submit
 from ganeti_ceph.errors import Error
 from ganeti_ceph.facts import TrashedImage
 from ganeti_ceph.jobs.status import Status, look
-from ganeti_ceph.jobs.survey import ByName, find_storage
+from ganeti_ceph.jobs.survey import ByName, find_storage, half_made
+from ganeti_ceph.state import Phase
 
 STORAGE_TYPE_OPT = cli.cli_option(
     "-s",
@@ -104,10 +105,13 @@ def _ask_status() -> Status:
         uuid: (name, tags)
         for uuid, name, tags in client.QueryGroups([], ["uuid", "name", "tags"], False)
     }
-    storage = find_storage(groups, client.QueryClusterInfo()["tags"])
+    tags = client.QueryClusterInfo()["tags"]
+    storage = find_storage(groups, tags)
     if storage is None:
+        begun = find_storage(groups, tags, Phase.INITIALISING)
         raise errors.OpPrereqError(
-            "there is no finished storage cluster", errors.ECODE_STATE
+            half_made(begun.name) if begun else "there is no finished storage cluster",
+            errors.ECODE_STATE,
         )
     fields = ["name", "pip", "sip", "tags", "offline", "drained", "group.uuid"]
     members = [

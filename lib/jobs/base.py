@@ -94,23 +94,24 @@ class StorageUnit(NoHooksLU, abc.ABC):  # type: ignore[misc]
 
 
 def run_stages(
-    unit: StorageUnit,
-    stages: tuple[Stage, ...],
-    nodes: list[Node],
+    runner: Any,
+    stages: Iterable[Stage],
+    nodes: Iterable[Node],
     feedback: Callable[[str], None],
     again: str,
 ) -> None:
     """Do the steps of a plan, stage by stage, all nodes of a stage in parallel.
 
-    Raises :class:`errors.ExecError` after the first stage in which something
-    failed; ``again`` is the command that goes on from there.
+    ``runner`` is Ganeti's RPC runner; ``again`` is the command that goes on from
+    there after the first stage in which something failed, which raises
+    :class:`errors.ExecError`.
     """
     names = {node.uuid: node.name for node in nodes}
     for stage in stages:
         began = time.monotonic()
         feedback(f"* {stage.title}")
         replies = rpc.call(
-            unit.rpc,
+            runner,
             rpc.DO,
             {uuid: rpc.encode_steps(steps) for uuid, steps in stage.steps},
             max(step.limit for _, steps in stage.steps for step in steps),

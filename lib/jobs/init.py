@@ -149,7 +149,7 @@ class LUInitDistributedStorage(StorageUnit):
             for node in self._targets():
                 if state.NODE_READY not in node.GetTags():
                     self.retag(node, frozenset({state.NODE_JOINING}), feedback)
-            run_stages(self, stages, self.nodes, feedback, self.again)
+            run_stages(self.rpc, stages, self.nodes, feedback, self.again)
         written = self._write_down(feedback)
         if not stages and not written:
             return f"the storage cluster {self.fsid} is complete, {NOTHING_TO_DO}"

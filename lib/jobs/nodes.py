@@ -22,6 +22,7 @@ from ganeti_ceph.jobs.survey import (
     ask_cluster,
     find_keys,
     find_storage,
+    half_made,
     look_at,
     refuse_silence,
 )
@@ -61,12 +62,12 @@ class View:
         return able[0].uuid
 
 
-def _storage(unit: Any) -> Storage | None:
+def _storage(unit: Any, phase: Phase = Phase.READY) -> Storage | None:
     groups = {
         uuid: (group.name, group.GetTags())
         for uuid, group in unit.cfg.GetAllNodeGroupsInfo().items()
     }
-    return find_storage(groups, unit.cfg.GetClusterInfo().GetTags())
+    return find_storage(groups, unit.cfg.GetClusterInfo().GetTags(), phase)
 
 
 def _members(unit: Any, storage: Storage) -> list[Any]:
@@ -80,6 +81,17 @@ def _member(unit: Any, node: Any) -> Storage | None:
     if storage is None or node.group != storage.group:
         return None
     return storage if _is_part(node) else None
+
+
+def _half_made(unit: Any, node: Any) -> str | None:
+    """Return the sentence if a node may hold a part of an unfinished storage cluster.
+
+    It cannot leave then: of what is half made Ceph cannot tell what would be lost.
+    """
+    begun = _storage(unit, Phase.INITIALISING)
+    if begun is None or node.group != begun.group or not _is_part(node):
+        return None
+    return half_made(begun.name)
 
 
 def _is_part(node: Any) -> bool:
@@ -141,9 +153,20 @@ def _names(unit: Any) -> list[Any]:
     return list(unit.cfg.GetAllNodesInfo().values())
 
 
+def _by_name(unit: Any) -> list[Any]:
+    """Return the nodes as those are that are called by their names."""
+    return [_called_by_name(one) for one in _names(unit)]
+
+
+def _called_by_name(node: Any) -> ByName:
+    return ByName(node.name, node.primary_ip, node.secondary_ip, node.GetTags())
+
+
 def _tell_plan(unit: Any) -> None:
     """With ``--dry-run``, say what would be done; Ganeti ends the job after this."""
     if unit.op.dry_run:
+        for line in describe(unit.ceph_stop, _by_name(unit)):
+            unit.proc.Log(line)
         for line in describe(unit.ceph_stages, _names(unit)):
             unit.proc.Log(line)
 
@@ -175,10 +198,19 @@ def check_modification(
     unit = instance
     result = wrapped(*args, **kwargs)
     unit.ceph_stages = ()
+    unit.ceph_stop = ()
     unit.ceph_note = None
     op = unit.op
     node = unit.cfg.GetNodeInfo(op.node_uuid)
     with ganeti_terms():
+        begun = _half_made(unit, node) if op.offline else None
+        if begun and not op.force:
+            raise PrereqError(
+                f"{node.name} cannot be taken offline: {begun}; --force marks a dead"
+                " node offline, and the storage cluster stays as it is"
+            )
+        if begun:
+            unit.LogWarning("the storage cluster is left as it is: %s", begun)
         storage = _member(unit, node)
         if storage is None:
             return result
@@ -198,9 +230,9 @@ def check_modification(
             )
         elif op.drained or (was == unit._ROLE_DRAINED and will != was):
             unit.ceph_stages = _drain(unit, storage, node, bool(op.drained))
-        if unit.ceph_stages and storage.group not in unit.owned_locks(
-            locking.LEVEL_NODEGROUP
-        ):
+        if (
+            unit.ceph_stop or unit.ceph_stages
+        ) and storage.group not in unit.owned_locks(locking.LEVEL_NODEGROUP):
             raise PrereqError(
                 f"{node.name} became part of the storage cluster meanwhile; run the"
                 " command again"
@@ -214,7 +246,7 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     unit = instance
     feedback = args[0] if args else kwargs["feedback_fn"]
     try:
-        _run(unit, feedback, f"gnt-node modify ... {unit.op.node_name}")
+        _run(unit, feedback, _command(unit.op))
     except ganeti_errors.OpExecError as err:
         # The instances of a dead node fail over only once Ganeti has it offline.
         if not (unit.op.offline and unit.op.force):
@@ -226,10 +258,25 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     return result
 
 
+def _command(op: Any) -> str:
+    """Return the command of a modification, as far as it is about the storage."""
+    words = ["gnt-node", "modify", *(["--force"] if op.force else [])]
+    # Ganeti sets the last one itself, too, for a node that it makes a candidate again.
+    for name in ("offline", "drained", "master_candidate"):
+        value = getattr(op, name)
+        if value is not None:
+            words.append(f"--{name.replace('_', '-')}={'yes' if value else 'no'}")
+            break
+    return " ".join([*words, op.node_name])
+
+
 def _run(unit: Any, feedback: Callable[[str], None], again: str) -> None:
-    stages: tuple[Stage, ...] = unit.ceph_stages
     with ganeti_terms():
-        run_stages(unit, stages, _names(unit), feedback, again)
+        if unit.ceph_stop:
+            # Ganeti calls no node that is offline otherwise.
+            runner = ganeti_rpc.DnsOnlyRunner()
+            run_stages(runner, unit.ceph_stop, _by_name(unit), feedback, again)
+        run_stages(unit.rpc, unit.ceph_stages, _names(unit), feedback, again)
 
 
 def _view_unless_forced(
@@ -251,17 +298,24 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
     view = _view_unless_forced(unit, storage, node, "marks it offline")
     if view is None:
         return ()
-    if node.offline and view.host not in {mon.id for mon in view.cluster.mons}:
-        return ()
+    if node.offline:
+        here = leave.osds_of(view.cluster, view.host)
+        runs = view.host in view.cluster.quorum or any(osd.up for osd in here)
+        counts = view.host in {mon.id for mon in view.cluster.mons}
+        if not (runs or counts or any(osd.inside for osd in here)):
+            return ()
+        if runs:
+            # It has come back, and systemd started what is there.
+            view = _look_by_name(view)
     _refuse(
         f"{node.name} cannot be taken offline",
         leave.quorum_refusals(view.cluster, view.host, view.offline),
     )
-    here = {osd.id for osd in leave.osds_of(view.cluster, view.host)}
+    ids = {osd.id for osd in leave.osds_of(view.cluster, view.host)}
     if view.facts:
         # Those, too, that have run elsewhere before.
-        here |= {one.id for one in view.facts.facts.osds if one.fsid == storage.fsid}
-    up = [osd.id for osd in view.cluster.osds if osd.id in here and osd.up]
+        ids |= {one.id for one in view.facts.facts.osds if one.fsid == storage.fsid}
+    up = [osd.id for osd in view.cluster.osds if osd.id in ids and osd.up]
     try:
         objection = _ask(unit, view, up, False)
     except PrereqError as err:
@@ -277,10 +331,12 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         )
     for reason in found:
         unit.LogWarning("%s: %s", node.name, reason)
-    nodes = [*view.others, *([view.facts] if view.facts else [])]
+    # Of one that is offline already nothing shall be waited for.
+    stays = view.facts is not None and not node.offline
+    nodes = [*view.others, *([view.facts] if view.facts and stays else [])]
     before: tuple[Stage, ...] = ()
     mons: tuple[str, ...] = leave.mons_to_remove(
-        view.cluster, view.host, view.facts is not None, False, view.offline
+        view.cluster, view.host, stays, False, view.offline
     )
     try:
         keys = find_keys(unit.rpc, nodes, view.cluster, view.away)
@@ -291,7 +347,7 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
             chosen = plan.choose_mons(view.others, storage.params, rest)
             moved = len(chosen) > len(rest.mons)
             mons = leave.mons_to_remove(
-                view.cluster, view.host, view.facts is not None, moved, view.offline
+                view.cluster, view.host, stays, moved, view.offline
             )
             rest = leave.without(view.cluster, view.host, mons)
             before = plan.plan(
@@ -307,15 +363,31 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         facts = view.facts.facts
         ours = [one.id for one in facts.osds if one.fsid == storage.fsid]
         daemons = StopDaemons(facts.mons, facts.mgrs, tuple(ours), facts.has_collector)
+    if view.facts and daemons and node.offline:
+        acting = next(one.name for one in view.others if one.uuid == view.acting())
+        asked = () if unit.op.force else tuple(up)
+        unit.ceph_stop = leave.stop_stages(view.facts.uuid, acting, daemons, asked)
     return leave.offline_stages(
         view.cluster,
         view.host,
-        view.facts.uuid if view.facts else None,
+        view.facts.uuid if view.facts and stays else None,
         view.acting(),
         daemons,
         before,
         mons,
         () if unit.op.force else tuple(up),
+    )
+
+
+def _look_by_name(view: View) -> View:
+    """Return the view with what an offline node tells, which Ganeti does not ask."""
+    node = _called_by_name(view.node)
+    runner = ganeti_rpc.DnsOnlyRunner()
+    found, silent = look_at(runner, [node], view.storage.params)
+    return dataclasses.replace(
+        view,
+        facts=next(iter(found), None),
+        silence=next((one.error for one in silent), None),
     )
 
 
@@ -351,7 +423,15 @@ def check_removal(
     unit = instance
     result = wrapped(*args, **kwargs)
     unit.ceph_stages = ()
+    unit.ceph_stop = ()
     with ganeti_terms():
+        begun = _half_made(unit, unit.node)
+        if begun:
+            raise PrereqError(
+                f"{unit.node.name} cannot be removed: {begun}; if the node is gone for"
+                f" ever, take its mark off first ('gnt-node remove-tags"
+                f" {unit.node.name} {_mark(unit.node)}')"
+            )
         storage = _member(unit, unit.node)
         if storage is None:
             return result
@@ -456,13 +536,19 @@ def check_assignment(
     unit = instance
     result = wrapped(*args, **kwargs)
     with ganeti_terms():
+        moving = [
+            node
+            for node in map(unit.cfg.GetNodeInfo, unit.op.node_uuids)
+            if node.group != unit.group_uuid
+        ]
+        for node in moving:
+            begun = _half_made(unit, node)
+            if begun:
+                raise PrereqError(f"{node.name} cannot leave its group: {begun}")
         storage = _storage(unit)
         if storage is None:
             return result
-        for uuid in unit.op.node_uuids:
-            node = unit.cfg.GetNodeInfo(uuid)
-            if node.group == unit.group_uuid:
-                continue
+        for node in moving:
             if unit.group_uuid == storage.group and not node.offline:
                 raise PrereqError(
                     f"{node.name} is online, and group {storage.name} is part of a"

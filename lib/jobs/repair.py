@@ -5,6 +5,7 @@ from ganeti import locking
 from ganeti_ceph.errors import PrereqError
 from ganeti_ceph.jobs.base import StorageUnit, ganeti_terms
 from ganeti_ceph.jobs.init import LUInitDistributedStorage
+from ganeti_ceph.jobs.survey import half_made
 from ganeti_ceph.state import Phase
 
 
@@ -38,10 +39,7 @@ class LURepair(LUInitDistributedStorage):
             return
         group = self.storage_group()
         if group is None or group[1].phase is not Phase.READY:
-            raise PrereqError(
-                "the storage cluster is not finished: 'gnt-storage"
-                f" init-distributed-storage -s ceph {self.group.name}' goes on with it"
-            )
+            raise PrereqError(half_made(self.group.name))
         joining = {}
         for name in names:
             uuid, full_name = self.cfg.ExpandNodeName(name)

@@ -8,8 +8,15 @@ from ganeti_ceph import diagnose, rpc, state
 from ganeti_ceph.diagnose import Finding, Member
 from ganeti_ceph.errors import Error
 from ganeti_ceph.facts import Report
-from ganeti_ceph.jobs.survey import Storage, ask_cluster, find_storage, look_at
+from ganeti_ceph.jobs.survey import (
+    Storage,
+    ask_cluster,
+    find_storage,
+    half_made,
+    look_at,
+)
 from ganeti_ceph.plan import Node
+from ganeti_ceph.state import Phase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +75,11 @@ def _verify(unit: Any, feedback: Callable[[str], None]) -> None:
         uuid: (group.name, group.GetTags())
         for uuid, group in unit.all_group_info.items()
     }
-    storage = find_storage(groups, unit.cfg.GetClusterInfo().GetTags())
+    tags = unit.cfg.GetClusterInfo().GetTags()
+    begun = find_storage(groups, tags, Phase.INITIALISING)
+    if begun is not None:
+        unit._ErrorMsg(constants.CV_ECLUSTERCFG, None, half_made(begun.name))
+    storage = find_storage(groups, tags)
     if storage is None:
         return
     feedback("* Verifying the storage cluster")

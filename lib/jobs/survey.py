@@ -44,7 +44,7 @@ class ByName:
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """The finished storage cluster that Ganeti has; ``group`` is a UUID."""
+    """The storage cluster that Ganeti has; ``group`` is a UUID."""
 
     group: str
     name: str
@@ -53,18 +53,31 @@ class Storage:
 
 
 def find_storage(
-    groups: Mapping[str, tuple[str, Iterable[str]]], cluster: Iterable[str]
+    groups: Mapping[str, tuple[str, Iterable[str]]],
+    cluster: Iterable[str],
+    phase: state.Phase = state.Phase.READY,
 ) -> Storage | None:
-    """Return the finished storage cluster, None if there is none.
+    """Return the storage cluster that is so far, None if there is none.
 
     ``groups`` has, by UUID, the name and tags of each node group; ``cluster`` are the
     tags of the Ganeti cluster.
     """
     for group, (name, tags) in groups.items():
         found = state.group_state(tags)
-        if found is not None and found.phase is state.Phase.READY:
+        if found is not None and found.phase is phase:
             return Storage(group, name, str(found.fsid), params.from_tags(cluster))
     return None
+
+
+def half_made(group: str) -> str:
+    """Say that the storage cluster of a node group is half made, and what finishes it.
+
+    ``group`` is its name.
+    """
+    return (
+        f"the storage cluster of group {group} is half made: 'gnt-storage"
+        f" init-distributed-storage -s ceph {group}' goes on with it"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -218,7 +218,14 @@ def drop_keys(run: Runner) -> str:
         collector.remove(run)
     for _, path in found:
         shutil.rmtree(path)
-    for path in (files.ADMIN_KEYRING, files.keyring(DISK_USER)):
+    # The one that registers OSDs is the cluster's own, and of an OSD that never ran the
+    # key may be known still; what disks carry is not touched.
+    keys = [
+        path
+        for pattern in ("bootstrap-*/*keyring*", "osd/ceph-*/*keyring*")
+        for path in sorted(files.DATA.glob(pattern))
+    ]
+    for path in (*keys, files.ADMIN_KEYRING, files.keyring(DISK_USER)):
         path.unlink(missing_ok=True)
     return "no key of the storage cluster is there any more"
 

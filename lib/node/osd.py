@@ -17,8 +17,6 @@ from ganeti_ceph.run import Runner
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd, names_of
 
-_CAPS = ["mgr", "allow profile osd", "mon", "allow profile osd", "osd", "allow *"]
-
 
 def make(step: MakeOsd, run: Runner) -> str:
     """Make a BlueStore OSD on a device and start it."""

@@ -459,7 +459,8 @@ def test_a_node_that_is_taken_out_keeps_no_key(guest: Guest) -> None:
     assert "still has keys" not in done.stdout + done.stderr
     left = lab.run(
         "node5",
-        "ls /etc/ceph /var/lib/ceph/mon /var/lib/ceph/mgr; systemctl list-units"
+        "ls /etc/ceph /var/lib/ceph/mon /var/lib/ceph/mgr;"
+        " find /var/lib/ceph -name '*keyring*'; systemctl list-units"
         " --plain --no-legend --state=active 'ceph-*@*' ganeti-ceph-collector",
     ).stdout
     assert not re.search("keyring|ceph-node5|@|collector", left), left

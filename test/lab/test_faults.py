@@ -271,7 +271,7 @@ def test_the_network_is_cut_while_a_node_goes_offline(guest: Guest) -> None:
     lab = guest.lab
     command = "gnt-node modify --offline=yes node3"
     # Its mon is out of the map, its daemons are being stopped.
-    told(cut_when(lab, "node3", f"! {OSD_RUNS}", command), "gnt-node modify")
+    told(cut_when(lab, "node3", f"! {OSD_RUNS}", command), command)
     lives_on(guest)
     lab.run("node1", command, timeout=300)
     lab.run("node1", [*ADD, "--readd", "node3.lab.example"], timeout=400)

@@ -265,6 +265,18 @@ def test_an_osd_that_is_down_and_on_no_device_any_more_is_said(made):
     assert "'gnt-storage repair node2'" in one.text
 
 
+def test_an_osd_whose_disk_moved_is_to_be_started_where_that_is(made):
+    nodes, cluster = made
+    disks = (*nodes[0].facts.disks, *nodes[1].facts.disks)
+    disks = tuple(
+        dataclasses.replace(one, path=path, real_path=path)
+        for one, path in zip(disks, ("/dev/sdb", "/dev/sdc"), strict=True)
+    )
+    nodes = [with_facts(nodes[0], disks=disks), with_facts(nodes[1], disks=())]
+    (one,) = found((nodes, changed(cluster, "node2", up=False)))
+    assert "start osd.1, which it carries" in one.text
+
+
 def test_an_osd_that_is_about_to_be_made_anew_is_not_gone(made):
     nodes, cluster = made
     nodes = [nodes[0], with_facts(nodes[1], disks=()), nodes[2]]
@@ -278,6 +290,41 @@ def test_an_osd_that_is_down_with_its_silent_node_is_not_said_to_lack_a_device(m
     nodes = [nodes[0], with_facts(nodes[1], disks=()), nodes[2]]
     texts = found((nodes, cluster), silent=["node2"])
     assert not [one for one in texts if "no device" in one.text]
+
+
+def registered(osd_uuid):
+    """Return an OSD that never ran, as after a ceph-osd --mkfs that failed."""
+    return Osd(9, osd_uuid, False, True)
+
+
+def test_an_osd_that_never_ran_and_is_nowhere_begun_is_said(made):
+    osds = (*made[1].osds, registered("of-a-node-that-was-removed"))
+    (one,) = found(made, osds=osds)
+    assert (one.node, one.error) == (None, False)
+    assert one.text.startswith("osd.9 is registered and never ran")
+    assert "'ceph osd purge-new 9 --yes-i-really-mean-it'" in one.text
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_an_osd_that_a_node_has_begun_is_not(made, ready):
+    nodes, cluster = made
+    # Of one of the disks nothing tells but its name.
+    blank = make_device("/dev/sdc")
+    known = members(node2={"ready": ready})
+    disks = (*nodes[1].facts.disks, blank)
+    nodes = [nodes[0], with_facts(nodes[1], disks=disks), nodes[2]]
+    for turn in (0, 1):
+        osd = registered(plan.osd_uuid(FSID, "node2", blank.stable_path, turn))
+        texts = found((nodes, cluster), known, osds=(*cluster.osds, osd))
+        assert not [one for one in texts if "never ran" in one.text]
+    label = dataclasses.replace(
+        nodes[0].facts.disks[0].label, osd_uuid="by-ceph-volume"
+    )
+    blank = dataclasses.replace(blank, label=label)
+    nodes[1] = with_facts(nodes[1], disks=(*made[0][1].facts.disks, blank))
+    osds = (*cluster.osds, registered("by-ceph-volume"))
+    texts = found((nodes, cluster), known, osds=osds)
+    assert not [one for one in texts if "never ran" in one.text]
 
 
 def test_an_osd_that_was_never_finished_or_runs_needs_no_device_of_ours(made):

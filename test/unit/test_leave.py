@@ -568,7 +568,20 @@ def test_a_node_is_removed_when_it_is_offline_and_holds_nothing_alone(
 def test_only_the_osds_that_run_are_said_to_run():
     cluster = make_cluster(osds=(osd(0, up=False), osd(1)))
     (found,) = leave.remove_refusals(cluster, "node1", True, None)
-    assert found == "osd.1 still run"
+    assert found == (
+        "osd.1 still run: 'gnt-node modify --offline=yes node1' once more stops them"
+    )
+
+
+@pytest.mark.parametrize(("inside", "said"), [(True, True), (False, False)])
+def test_data_that_nobody_makes_anew_is_made_so_by_marking_it_out(inside, said):
+    """Of all OSDs of a rack that are down Ceph marks none out by itself."""
+    osds = (osd(0, up=False, inside=inside), osd(1, up=False, inside=False))
+    cluster = make_cluster(osds=osds)
+    (found,) = leave.remove_refusals(cluster, "node1", True, "PGs are degraded")
+    words = "mark them out ('gnt-node modify --offline=yes node1' once more), and wait"
+    assert (words in found) == said
+    assert "wait until all data has moved" in found
 
 
 def test_the_storage_cluster_forgets_all_of_a_node_and_nothing_of_others():

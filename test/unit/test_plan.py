@@ -41,6 +41,7 @@ from ganeti_ceph.steps import (
     PlaceHost,
     Settle,
     StartOsd,
+    StopDaemons,
 )
 
 PARAMS = StorageParameters(disks=("/dev/sdb",))
@@ -412,6 +413,19 @@ def test_a_host_moves_to_the_place_that_its_tags_name():
     assert moves(node2=(("rack", "r9"),)) == [PlaceHost("node2", (("rack", "r2"),))]
     # What is above it is the administrator's own.
     assert moves(node2=(("room", "b"), ("rack", "r2"))) == []
+
+
+@pytest.mark.parametrize("joining", [None, "node4"])
+def test_no_host_moves_away_from_a_rack_that_copies_need(joining):
+    params = with_params(failure_domain=FailureDomain.RACK)
+    nodes, cluster = finish(in_racks("r1", "r2", "r2", "r3"), params)
+    nodes[3] = dataclasses.replace(nodes[3], places=(("rack", "r2"),))
+    named = joining and {node.uuid for node in nodes if node.name == joining}
+    with pytest.raises(PrereqError, match="with node4 in rack r2 there would be only"):
+        plan.plan(nodes, params, FSID, KEYS, False, cluster, named, ready=True)
+    # It is no matter of others.
+    others = {nodes[0].uuid}
+    plan.plan(nodes, params, FSID, KEYS, False, cluster, others, ready=True)
 
 
 def test_a_node_whose_rack_is_unknown_is_named_with_the_remedy():
@@ -1385,6 +1399,56 @@ def test_an_osd_that_another_device_carries_is_started_and_keeps_its_id():
     made = planned([node], cluster=make_cluster(osds=(osd,)))
     assert [step.replaces for step in steps_of(made, MakeOsd)] == [None]
     assert [step.osd_id for step in steps_of(made, StartOsd)] == [3]
+
+
+def moved_disk(blank):
+    """Return a finished cluster with osd.0's disk in node2, ``blank`` in its place."""
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    (disk,) = nodes[0].facts.disks
+    disk = dataclasses.replace(
+        disk, path="/dev/sdc", real_path="/dev/sdc", stable_path="/dev/disk/by-id/sdc"
+    )
+    here = dataclasses.replace(
+        fakes.osd_dir(0), osd_uuid=disk.label.osd_uuid, block="/dev/sdb"
+    )
+    nodes[0] = fakes.with_facts(nodes[0], disks=(blank,), osds=(here,))
+    nodes[1] = fakes.with_facts(nodes[1], disks=(*nodes[1].facts.disks, disk))
+    osds = tuple(
+        dataclasses.replace(osd, up=osd.host != "node1") for osd in cluster.osds
+    )
+    return nodes, dataclasses.replace(cluster, osds=osds)
+
+
+@pytest.mark.parametrize("slot", ["/dev/disk/by-id/another", "/dev/disk/by-id/sdb"])
+def test_an_osd_whose_disk_moved_to_another_node_is_started_there(slot):
+    nodes, cluster = moved_disk(make_device(stable_path=slot))
+    made = joined(nodes, "node1", "node2", cluster=cluster)
+    (start,) = steps_of(made, StartOsd)
+    assert steps_of(made, StartOsd, nodes[1]) == [start]
+    assert start.osd_id == 0
+    (new,) = steps_of(made, MakeOsd)
+    assert steps_of(made, MakeOsd, nodes[0]) == [new]
+    assert (new.replaces, new.osd_uuid == start.osd_uuid) == (None, False)
+    # The new disk is not also tried for the OSD that was on the old one.
+    assert steps_of(made, StopDaemons, nodes[0]) == [StopDaemons((), (), (0,))]
+    nodes, cluster = carry_out(made, nodes, cluster)
+    assert {osd.id for osd in cluster.osds} == {0, 1, 2, 3}
+    assert not joined(nodes, "node1", "node2", cluster=cluster).stages
+
+
+def test_one_that_was_begun_in_the_slot_of_a_moved_disk_is_finished():
+    blank = make_device(content="the metadata of an OSD")
+    nodes, cluster = moved_disk(blank)
+    (first,) = steps_of(joined(nodes, "node1", cluster=cluster), MakeOsd)
+    label = make_label("", osd_uuid=first.osd_uuid, osd_id=None, complete=False)
+    begun = dataclasses.replace(blank, label=label)
+    nodes[0] = fakes.with_facts(nodes[0], disks=(begun,))
+    (again,) = steps_of(joined(nodes, "node1", cluster=cluster), MakeOsd)
+    assert again.osd_uuid == first.osd_uuid
+    # Also while the node with the moved disk does not answer.
+    nodes[1] = fakes.with_facts(nodes[1], disks=nodes[1].facts.disks[:1])
+    (again,) = steps_of(joined(nodes, "node1", cluster=cluster), MakeOsd)
+    assert again.osd_uuid == first.osd_uuid
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """What our jobs have in common: whose errors they raise, and how stages are done."""
 
-import types
-
 import pytest
 from fakes import FSID, FakeNodes, FakeRpc, make_nodes
 from ganeti import errors as ganeti_errors
@@ -94,8 +92,7 @@ class Run:
         self.feedback = []
 
     def __call__(self, stages=STAGES):
-        unit = types.SimpleNamespace(rpc=self.rpc)
-        run_stages(unit, stages, list(NODES), self.feedback.append, "gnt-storage x")
+        run_stages(self.rpc, stages, NODES, self.feedback.append, "gnt-storage x")
 
     def failure(self, stages=STAGES):
         with pytest.raises(errors.ExecError) as caught:

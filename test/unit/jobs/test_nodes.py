@@ -337,9 +337,71 @@ def test_an_offline_node_may_be_taken_out_once_more(made):
     made.set_offline("node3")
     Modification(made, "node3", was="OFFLINE", offline=True).run()
     assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2"}
+    assert not osd_of(made, "node3").inside
     made.nodes.asked.clear()
     Modification(made, "node3", was="OFFLINE", offline=True).run()
     assert made.nodes.asked == []
+
+
+def test_the_osds_of_an_offline_node_are_marked_out_that_has_no_mon_any_more(made):
+    """Ceph never does so by itself where they are all OSDs of a rack."""
+    made.set_offline("node3")
+    set_osds(made, "node3", up=False)
+    mons = tuple(mon for mon in made.nodes.cluster.mons if mon.id != "node3")
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster, mons=mons, quorum=("node1", "node2")
+    )
+    Modification(made, "node3", was="OFFLINE", offline=True).run()
+    assert made.nodes.asked[-1] == ("node1", "mark")
+    assert "node3" not in {name for name, _ in made.nodes.asked}
+    assert not osd_of(made, "node3").inside
+
+
+def test_an_offline_node_that_came_back_is_stopped_by_its_name(made):
+    made.set_offline("node3")
+    asked = AskLeave((osd_of(made, "node3").id,), False)
+    unit = Modification(made, "node3", was="OFFLINE", offline=True)
+    unit.run()
+    assert made.nodes.asked[:2] == [("node1", "ok-to-stop"), ("node3", "stop")]
+    assert made.nodes.left == [asked]
+    stopped = [sent for name, sent in made.rpc.sent if name == "ceph_do"][1]
+    assert list(stopped) == ["node3"]
+    osd = osd_of(made, "node3")
+    assert (osd.up, osd.inside) == (False, False)
+    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2"}
+    Removal(made, "node3").run()
+
+
+def test_a_dry_run_tells_that_too(made):
+    made.set_offline("node3")
+    unit = Modification(made, "node3", was="OFFLINE", offline=True, dry_run=True)
+    nodes.check_modification(lambda: None, unit, (), {})
+    assert any(line.startswith("  - node3: stop mon.node3, ") for line in unit.told), (
+        unit.told
+    )
+    assert made.nodes.asked == []
+
+
+def test_one_that_came_back_and_is_needed_or_silent_is_let_be(made):
+    made.set_offline("node3")
+    made.nodes.needed = {osd_of(made, "node3").id}
+    unit = Modification(made, "node3", was="OFFLINE", offline=True)
+    assert "out of reach: they are needed" in unit.refusal()
+    made.nodes.needed = set()
+    del made.nodes.nodes["node3"]
+    unit = Modification(made, "node3", was="OFFLINE", offline=True)
+    assert "its daemons run, and would be taken for dead" in unit.refusal()
+    assert made.nodes.asked == []
+
+
+def test_one_that_came_back_and_does_not_stop_takes_data_still(made):
+    made.set_offline("node3")
+    made.nodes.failing["node3", "stop"] = "it does not stop"
+    unit = Modification(made, "node3", was="OFFLINE", offline=True)
+    with pytest.raises(ganeti_errors.OpExecError, match="it does not stop"):
+        unit.run()
+    assert ("node1", "mark") not in made.nodes.asked
+    assert osd_of(made, "node3").inside
 
 
 def test_a_failure_leaves_the_node_online(made):
@@ -350,11 +412,91 @@ def test_a_failure_leaves_the_node_online(made):
     assert unit.done == []
 
 
+@pytest.mark.parametrize(
+    ("was", "step", "changes", "command"),
+    [
+        ("REGULAR", "stop", {"offline": True}, "--offline=yes"),
+        ("REGULAR", "mark", {"drained": True, "force": True}, "--force --drained=yes"),
+        # Ganeti itself makes it a candidate.
+        (
+            "DRAINED",
+            "mark",
+            {"drained": False, "master_candidate": True},
+            "--drained=no",
+        ),
+        ("DRAINED", "mark", {"master_candidate": True}, "--master-candidate=yes"),
+    ],
+)
+def test_the_command_that_goes_on_may_be_typed(made, was, step, changes, command):
+    if was == "DRAINED":
+        set_osds(made, "node3", inside=False)
+    made.nodes.failing["node1", step] = made.nodes.failing["node3", step] = "no"
+    unit = Modification(made, "node3", was=was, **changes)
+    unit.new_role = ROLES["CANDIDATE"] if was == "DRAINED" else unit.new_role
+    with pytest.raises(ganeti_errors.OpExecError) as caught:
+        unit.run()
+    assert f"'gnt-node modify {command} node3'" in caught.value.args[0]
+
+
 def test_a_node_that_comes_back_without_readd_is_told_of(made):
     unit = Modification(made, "node3", was="OFFLINE", offline=False)
     unit.run()
     assert made.nodes.asked == []
     assert "'gnt-storage repair node3' brings them back" in unit.warnings[0]
+
+
+# A storage cluster that is half made
+
+
+@pytest.fixture
+def begun(made):
+    """A storage cluster whose init failed."""
+    group = made.config.find("default")
+    fsid = made.nodes.cluster.fsid
+    group.RemoveTag(f"ceph:storage:ready:{fsid}")
+    group.AddTag(f"ceph:storage:initialising:{fsid}")
+    for name in ("node1", "node2", "node3"):
+        node = made.config.find(name)
+        node.RemoveTag("ceph:storage:ready")
+        node.AddTag("ceph:storage:joining")
+    return made
+
+
+GOES_ON = (
+    "the storage cluster of group default is half made: 'gnt-storage"
+    " init-distributed-storage -s ceph default' goes on with it"
+)
+
+
+def test_a_node_does_not_leave_what_is_half_made(begun):
+    begun.config.add_group("other", [make_node("node7")])
+    offline = Modification(begun, "node3", offline=True)
+    assert offline.refusal().startswith(f"node3 cannot be taken offline: {GOES_ON}")
+    removal = Removal(begun, "node3").refusal()
+    assert removal.startswith(f"node3 cannot be removed: {GOES_ON}")
+    assert "'gnt-node remove-tags node3 ceph:storage:joining'" in removal
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        Assignment(begun, "node3", "other").check()
+    assert caught.value.args[0] == f"node3 cannot leave its group: {GOES_ON}"
+    assert begun.rpc.sent == []
+
+
+def test_by_force_a_dead_node_of_what_is_half_made_goes_offline(begun):
+    unit = Modification(begun, "node3", offline=True, force=True)
+    unit.run()
+    assert unit.done == ["Ganeti's own"]
+    assert unit.warnings == [f"the storage cluster is left as it is: {GOES_ON}"]
+    assert begun.rpc.sent == []
+
+
+def test_what_is_half_made_keeps_no_node_that_holds_nothing_of_it(begun):
+    begun.config.add_group("other", [make_node("node7")])
+    begun.config.find("node3").RemoveTag("ceph:storage:joining")
+    for name in ("node3", "node7"):
+        Modification(begun, name, offline=True).run()
+        Removal(begun, name).run()
+    Assignment(begun, "node3", "other").check()
+    Modification(begun, "node2", drained=True).run()
 
 
 # Drained

@@ -80,6 +80,19 @@ def test_without_storage_nobody_is_asked(ganeti):
     assert ganeti.rpc.sent == []
 
 
+def test_what_is_half_made_is_an_error(made):
+    group = made.config.find("default")
+    fsid = made.nodes.cluster.fsid
+    group.RemoveTag(f"ceph:storage:ready:{fsid}")
+    group.AddTag(f"ceph:storage:initialising:{fsid}")
+    unit = Verification(made)
+    unit.run()
+    ((code, item, level, text),) = unit.found
+    assert (code, item, level) == (constants.CV_ECLUSTERCFG, None, "ERROR")
+    assert "is half made: 'gnt-storage init-distributed-storage -s ceph" in text
+    assert made.rpc.sent == []
+
+
 def test_what_is_of_a_node_is_said_of_it_and_the_rest_of_the_cluster(made):
     made.config.find("node3").RemoveTag("ceph:storage:ready")
     made.nodes.cluster = dataclasses.replace(

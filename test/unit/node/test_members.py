@@ -444,14 +444,21 @@ def test_a_node_that_has_left_keeps_no_key(keyrings, run, systemd, daemons):
         files.daemon_dir("mon", "node1").with_name(".ganeti-ceph-removed-node1"),
         files.daemon_dir("mgr", "node1"),
     ]
-    for path in (*gone, kept):
+    bootstrap = files.DATA / "bootstrap-osd"
+    for path in (*gone, kept, bootstrap):
         path.mkdir(parents=True)
-        (path / "keyring").write_text("key")
+    files_of_keys = [
+        *(path / "keyring" for path in (*gone, kept)),
+        # With what a power cut may have left of its writing.
+        *(bootstrap / name for name in ("ceph.keyring", ".ceph.keyring.ganeti-ceph")),
+    ]
+    for path in (*files_of_keys, kept / "fsid"):
+        path.write_text("key")
     members.drop_keys(run)
-    assert not any(path.exists() for path in (*gone, *keyrings))
+    assert not any(path.exists() for path in (*gone, *keyrings, *files_of_keys))
     assert units(systemd) == {"ceph-osd@3.service", "ceph-osd@4.service"}
     # What its disks carry is nobody's to take.
-    assert (kept / "keyring").exists()
+    assert (kept / "fsid").exists()
     # There may be nothing.
     members.drop_keys(run)
 
