@@ -139,9 +139,13 @@ class LookAtImages:
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseImages:
-    """Images that are to be removed, and that a node may have mapped."""
+    """Images that are to be removed, and that a node may have mapped.
+
+    While their instance is ``running`` it has them open, and they stay mapped.
+    """
 
     images: tuple[Volume, ...]
+    running: bool
 
 
 @dataclasses.dataclass(frozen=True)

@@ -329,10 +329,13 @@ def remove(volume: Volume, grace: int = 0) -> None:
             raise _in_use(volume, ()) from None
 
 
-def check_removable(volume: Volume) -> None:
-    """Raise what :func:`remove` would raise before it removes anything."""
+def check_removable(volume: Volume, running: bool = False) -> None:
+    """Raise what :func:`remove` would raise before it removes anything.
+
+    The disk of a ``running`` instance is open at one host, that of the instance.
+    """
     with _pool(volume, "remove") as pool, contextlib.suppress(rbd.ImageNotFound):
-        _check_holders(volume, pool)
+        _check_holders(volume, pool, running)
 
 
 def wipe(volume: Volume, offset: int, length: int) -> None:
@@ -605,17 +608,25 @@ def host_of(address: str) -> str:
     return address.rpartition(":")[0].strip("[]")
 
 
-def _check_holders(volume: Volume, pool: Any) -> None:
+def _check_holders(volume: Volume, pool: Any, running: bool = False) -> None:
     # Read-only, so that this look is no watcher itself.
     with rbd.Image(pool, volume.image, read_only=True) as image:
-        holders = _holders(volume, image)
+        holders = _holders(volume, image, running)
     if holders:
         raise holders
 
 
-def _holders(volume: Volume, image: Any) -> CephError | None:
+def _holders(volume: Volume, image: Any, running: bool) -> CephError | None:
     """Return why an image may not be removed, by whom it is held."""
-    if watchers := _watchers(image):
+    watchers = _watchers(image)
+    if running and len(watchers) > 1:
+        return CephError(
+            f"the image {volume} is in use at {', '.join(watchers)}, while its instance"
+            " runs on one node only; stop what has it open elsewhere (a crashed client"
+            f" is forgotten after {_FORGOTTEN} s)",
+            errno.EBUSY,
+        )
+    if watchers and not running:
         return _in_use(volume, watchers)
     # Those of all snapshots, also of one that was removed and lives on for its clones.
     clones = [_clone(child) for child in image.list_children2()]

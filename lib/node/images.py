@@ -77,19 +77,20 @@ def release(asked: ReleaseImages) -> Told:
     end = time.monotonic() + constants.DISK_REMOVE_RETRY_TIMEOUT
     with image.together():
         while True:
-            held = _held(asked.images)
+            held = _held(asked.images, asked.running)
             lasts = any(err.errno != errno.EBUSY for err in held)
             if not held or lasts or time.monotonic() >= end:
                 return Told(tuple(map(str, held)))
             time.sleep(1)
 
 
-def _held(volumes: Iterable[Volume]) -> list[CephError]:
+def _held(volumes: Iterable[Volume], running: bool) -> list[CephError]:
     held: list[CephError] = []
     for volume in volumes:
         try:
-            mappers.unmap(volume)
-            image.check_removable(volume)
+            if not running:
+                mappers.unmap(volume)
+            image.check_removable(volume, running)
         except CephError as err:
             held.append(err)
             if err.errno == errno.ETIMEDOUT:

@@ -306,7 +306,8 @@ def test_nowhere_is_nothing_in_the_trash(storage):
 
 # Before they are removed
 
-RELEASE = ReleaseImages((WEB0, WEB1))
+RELEASE = ReleaseImages((WEB0, WEB1), False)
+RUNNING = ReleaseImages((WEB0, WEB1), True)
 
 
 def test_images_that_nothing_holds_are_unmapped_and_stay(there, mapped):
@@ -343,6 +344,21 @@ def test_one_that_stays_in_use_is_told_in_the_end(there, mapped, clock):
 def test_a_device_in_use_is_told_in_the_end(there, mapped, clock):
     mapped.failing = "/dev/null is mounted on /mnt"
     assert images.release(RELEASE).errors == (mapped.failing, mapped.failing)
+
+
+def test_a_running_instance_has_its_images_open_and_they_stay_mapped(there, mapped):
+    mapped.devices[WEB1] = "/dev/zero"
+    there["web0"].watchers = ["192.0.2.1:0/7", "192.0.2.1:0/8"]
+    assert images.release(RUNNING) == Told(())
+    assert mapped.devices == {WEB1: "/dev/zero"}
+
+
+def test_what_else_holds_the_images_of_a_running_instance_is_told(there, mapped, clock):
+    there["web0"].snapshots = [fakes.FakeSnapshot("monday")]
+    there["web1"].watchers = ["192.0.2.1:0/7", "192.0.2.2:0/8"]
+    first, second = images.release(RUNNING).errors
+    assert "vms/web0 has the snapshots monday" in first
+    assert "vms/web1 is in use at 192.0.2.1, 192.0.2.2, while its instance" in second
 
 
 def test_an_image_that_is_gone_already_holds_nothing_up(there, mapped):
