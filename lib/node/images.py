@@ -10,9 +10,9 @@ from ganeti import constants
 
 from ganeti_ceph.disk import describe, image, inventory, mappers, monitor, trash
 from ganeti_ceph.disk.options import Mapper
-from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import CephError, ExecError
-from ganeti_ceph.facts import DiskFacts
+from ganeti_ceph.facts import DiskFacts, ImageFacts
 from ganeti_ceph.rpc import (
     CloneImages,
     DisksFacts,
@@ -33,17 +33,35 @@ _PATIENCE = 30
 def look(asked: LookAtDisks) -> DisksFacts:
     """Return what this node knows of an instance's disks."""
     running = _in_qemu(asked.instance)
-    found = []
-    with image.together():
-        for uuid, volume in asked.disks:
-            facts, error = None, None
+    seen: dict[Volume, ImageFacts | CephError | None] = {}
+
+    def look_at(place: Place) -> None:
+        for _, volume in asked.disks:
+            if volume.place != place:
+                continue
             try:
-                facts = image.look(volume)
+                seen[volume] = image.look(volume)
             except CephError as err:
-                error = str(err)
-            plugged = running.get(uuid)
-            userspace = plugged.opened if plugged else None
-            found.append(DiskFacts(facts, error, mappers.find(volume), userspace))
+                if err.errno == errno.ETIMEDOUT:
+                    # So will all others.
+                    raise
+                seen[volume] = err
+
+    silent = inventory.ask({volume.place for _, volume in asked.disks}, look_at)
+    found = []
+    for uuid, volume in asked.disks:
+        facts = seen.get(volume, silent[volume.place])
+        error = str(facts) if isinstance(facts, CephError) else None
+        plugged = running.get(uuid)
+        userspace = plugged.opened if plugged else None
+        found.append(
+            DiskFacts(
+                None if isinstance(facts, CephError) else facts,
+                error,
+                mappers.find(volume),
+                userspace,
+            )
+        )
     return DisksFacts(tuple(found))
 
 

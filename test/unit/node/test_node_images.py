@@ -1,5 +1,6 @@
 """An instance's images on its node: looked at, mapped, and those in the trash."""
 
+import errno
 import json
 
 import fakes
@@ -110,6 +111,34 @@ def test_one_image_that_fails_hides_no_other(kvm, there, mapped):
     assert first.image is None
     assert "no pool lost" in first.error
     assert second.image.size == 5
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    """Let places be silent; return which images were waited for."""
+    waited = []
+
+    def look(volume):
+        waited.append(volume.image)
+        raise CephError(f"no answer about {volume}", errno.ETIMEDOUT)
+
+    monkeypatch.setattr(images.image, "look", look)
+    return waited
+
+
+def test_a_silent_cluster_is_waited_for_once_for_all_disks(kvm, mapped, silent):
+    mapped.devices[WEB1] = "/dev/zero"
+    asked = LookAtDisks("web", (*ASKED.disks, ("c", Volume("ssd", "web2"))))
+    found = images.look(asked).disks
+    assert len(silent) == 1
+    assert all("no answer about" in one.error for one in found)
+    assert [one.device for one in found] == [None, "/dev/zero", None]
+
+
+def test_each_client_waits_for_its_own_cluster(kvm, mapped, silent):
+    far = Volume("vms", "web1", conf="/etc/far")
+    images.look(LookAtDisks("web", (("a", WEB0), ("b", far))))
+    assert sorted(silent) == ["web0", "web1"]
 
 
 def test_a_device_is_told_even_while_the_cluster_is_silent(kvm, there, mapped, storage):
