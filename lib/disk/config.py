@@ -8,6 +8,7 @@ There our parameters are kept too, beside Ganeti's own ``access`` and ``pool``.
 import contextlib
 import copy
 import inspect
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,10 @@ _RBD = "rbd"
 _EXT = "ext"
 _STRING = "string"
 _POOL = "pool"
+
+#: Seconds in which a node fails by itself; one that waits in vain for the storage
+#: cluster takes much longer.
+_SOON = 5
 
 # What is joined to ganeti.constants may not import it, so Ganeti's words are repeated.
 
@@ -220,7 +225,11 @@ def _storage_nodes(unit: Any) -> list[str]:
 
 
 def _ask_one(unit: Any, call: Any, nodes: list[str], sent: Any) -> str | None:
-    """Have one of the nodes that hold a mon do something; return why none could."""
+    """Have one of the nodes that hold a mon do something; return why none could.
+
+    Not all are asked where the first one took long: the storage cluster, which did not
+    answer it, would not answer the next one either.
+    """
     from ganeti_ceph import rpc, wire
 
     looked = rpc.call(
@@ -228,9 +237,10 @@ def _ask_one(unit: Any, call: Any, nodes: list[str], sent: Any) -> str | None:
     )
     able = [uuid for uuid, one in looked.items() if one.answer and one.answer.has_keys]
     error: str | None = "no node that is online has the administrator's key"
+    end = time.monotonic() + _SOON
     for uuid in able[:3]:
         error = rpc.call(unit.rpc, call, {uuid: sent})[uuid].error
-        if error is None:
+        if error is None or time.monotonic() > end:
             break
     return error
 
