@@ -175,7 +175,15 @@ def test_a_stopped_disk_moves_and_converts_with_all_that_is_on_it(
     guest.gnt(f"{ADD} --disk 0:size=1G")
     (image,) = guest.images()
     before = checksum(place, f"rbd/{image}")
-    guest.gnt("modify --disk 0:modify,pool=My-Fast,namespace=t1")
+    place.run("node1", f"rbd snap create rbd/{image}@s1")
+    move = "modify --disk 0:modify,pool=My-Fast,namespace=t1"
+    for change in (move, "modify -t file", "modify --disk 0:remove"):
+        said = refused(guest.gnt(change, check=False))
+        assert f"rbd/{image} has the snapshots s1" in said
+    assert guest.images() == [image]
+    assert place.run("node1", "rbd ls My-Fast/t1").stdout == ""
+    place.run("node1", f"rbd snap rm rbd/{image}@s1")
+    guest.gnt(move)
     assert images(place) == {}
     assert checksum(place, f"My-Fast/t1/{image}") == before
     guest.gnt("startup")
