@@ -1518,6 +1518,9 @@ class FakeNodes:
         self.used = 0
         #: Why a step fails, by node's and step's name.
         self.failing: dict[tuple[str, str], str] = {}
+        #: The pools that were granted, and those that are missing.
+        self.granted: list[str] = []
+        self.lost: set[str] = set()
 
     def answer(self, runner: FakeRpc) -> None:
         """Answer the calls of an RPC runner."""
@@ -1526,6 +1529,7 @@ class FakeNodes:
         runner.answers("ceph_report", self._report)
         runner.answers("ceph_keys", self._keys)
         runner.answers("ceph_leave", self._leave)
+        runner.answers("ceph_grant", self._grant)
         runner.answers("ceph_do", self._do)
 
     def _look(self, node: str, sent: Any) -> Any:
@@ -1557,6 +1561,14 @@ class FakeNodes:
         self.left.append(asked)
         needed = self.needed.intersection(asked.osds)
         return wire.encode(rpc.Objections("they are needed" if needed else None))
+
+    def _grant(self, node: str, sent: Any) -> None:
+        asked = wire.decode(rpc.Grant, sent)
+        assert self.nodes[node].facts.has_keys, "asked where there are no keys"
+        assert asked.user == "ganeti"
+        if lost := self.lost.intersection(asked.pools):
+            raise ExecError(f"no pool {', '.join(sorted(lost))}")
+        self.granted += asked.pools
 
     def _do(self, node: str, sent: Any) -> Any:
         outcomes = []

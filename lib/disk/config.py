@@ -196,21 +196,44 @@ def grant(unit: Any, disks: list[dict[str, str]]) -> None:
     """Let our Ceph user use the pools of new disks, where no disk is in them yet."""
     from ganeti import errors
 
-    from ganeti_ceph import params, rpc, wire
+    new = set().union(*map(_pools_of_ours, disks)) - _pools_in_use(unit)
+    error = _grant(unit, new)
+    if error:
+        raise errors.OpExecError(error)
 
-    known = {params.from_tags(unit.cfg.GetClusterInfo().GetTags()).pool}
+
+def grant_again(unit: Any, feedback: Callable[[str], None]) -> None:
+    """Let our Ceph user use all pools that disks are in; a failure is a warning."""
+    for pool in sorted(_pools_in_use(unit)):
+        error = _grant(unit, {pool})
+        if error:
+            feedback(
+                f"WARNING: client.{uri.DISK_USER} may not be able to use the disks in"
+                f" pool {pool}: {error}"
+            )
+
+
+def _pools_in_use(unit: Any) -> set[str]:
+    """Return the pools in which our Ceph user has to be already."""
+    from ganeti_ceph import params
+
+    pools = {params.from_tags(unit.cfg.GetClusterInfo().GetTags()).pool}
     for disk in unit.cfg.GetAllDisksInfo().values():
         # Parameters of other templates may have the same names.
         if disk.dev_type == _RBD:
-            known |= _pools_of_ours(disk.params)
-    new = set().union(*map(_pools_of_ours, disks)) - known
+            pools |= _pools_of_ours(disk.params)
+    return pools
+
+
+def _grant(unit: Any, pools: set[str]) -> str | None:
+    """Let our Ceph user use pools, if there is a storage cluster; return a failure."""
+    from ganeti_ceph import rpc, wire
+
     nodes = _storage_nodes(unit)
-    if not new or not nodes:
-        return
-    wanted = wire.encode(rpc.Grant(uri.DISK_USER, tuple(sorted(new))))
-    error = _ask_one(unit, rpc.GRANT, nodes, wanted)
-    if error:
-        raise errors.OpExecError(error)
+    if not pools or not nodes:
+        return None
+    wanted = wire.encode(rpc.Grant(uri.DISK_USER, tuple(sorted(pools))))
+    return _ask_one(unit, rpc.GRANT, nodes, wanted)
 
 
 def _storage_nodes(unit: Any) -> list[str]:
