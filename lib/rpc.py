@@ -185,7 +185,11 @@ class CloneImages:
 
 @dataclasses.dataclass(frozen=True)
 class LookInTrash:
-    """The places whose trash a node is asked about."""
+    """The places whose trash a node is asked about.
+
+    One that our own user opens stands for all that it may look into: a pool whose last
+    disk is removed is no disk's any more.
+    """
 
     places: tuple[Place, ...]
 
@@ -196,6 +200,8 @@ class Trash:
 
     images: tuple[TrashedImage, ...]
     errors: tuple[str, ...]
+    #: Whether no place could be seen.
+    blind: bool
 
 
 @dataclasses.dataclass(frozen=True)

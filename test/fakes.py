@@ -442,6 +442,8 @@ class FakeCeph:
         self.checks: dict[str, dict[str, Any]] = {}
         #: Daemons ("mon.node1") that are of another version than the others.
         self.versions: dict[str, str] = {}
+        #: Pools that whoever connects may not use.
+        self.forbidden: set[str] = set()
         #: By name, in pools ("vms") and in namespaces of theirs ("vms/blue").
         self.images: dict[str, dict[str, FakeImage]] = {}
         #: The same for the trash, by the images' ids.
@@ -1148,6 +1150,16 @@ class FakeRbd:
     def list2(self, ioctx: FakePoolHandle) -> Iterator[dict[str, Any]]:
         for name, image in sorted(_images(ioctx, "list").items()):
             yield {"id": image.id, "name": name}
+
+    def namespace_list(self, ioctx: FakePoolHandle) -> Iterator[str]:
+        _images(ioctx, "namespace_list")
+        cluster = ioctx._connection.cluster
+        if ioctx._name in cluster.forbidden:
+            raise rbd.PermissionError("error listing namespaces", 1)
+        for name in sorted(cluster.images):
+            pool, _, namespace = name.partition("/")
+            if pool == ioctx._name and namespace:
+                yield namespace
 
     def namespace_exists(self, ioctx: FakePoolHandle, name: str) -> bool:
         ioctx._check()

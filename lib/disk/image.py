@@ -134,6 +134,25 @@ def ids(place: Place) -> dict[str, str]:
         return {one["name"]: one["id"] for one in rbd.RBD().list2(pool)}
 
 
+def beside(place: Place) -> tuple[Place, ...]:
+    """Return all pools and namespaces in which a place's user may use images."""
+    with _cluster(place) as cluster:
+        pools = cluster.list_pools()
+    found: list[Place] = []
+    for name in pools:
+        one = dataclasses.replace(place, pool=name, namespace="")
+        try:
+            with within(one, f"list the namespaces of the pool {name}") as pool:
+                spaces = list(rbd.RBD().namespace_list(pool))
+        except CephError as err:
+            if err.errno == errno.ETIMEDOUT:
+                raise
+            # It is not for this user, or gone by now.
+            continue
+        found += [one, *(dataclasses.replace(one, namespace=name) for name in spaces)]
+    return tuple(found)
+
+
 def up_osds(place: Place) -> frozenset[str]:
     """Return ``FSID/ID`` of each OSD that is up in a place's storage cluster."""
     with _cluster(place) as cluster:

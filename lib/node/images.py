@@ -10,7 +10,7 @@ from ganeti import constants
 
 from ganeti_ceph.disk import describe, image, inventory, mappers, monitor, trash
 from ganeti_ceph.disk.options import Mapper
-from ganeti_ceph.disk.uri import Place, Volume
+from ganeti_ceph.disk.uri import CONF, DISK_USER, Place, Volume
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.facts import DiskFacts, ImageFacts
 from ganeti_ceph.rpc import (
@@ -122,6 +122,12 @@ def _held(volumes: Iterable[Volume], running: bool) -> list[CephError]:
 def in_trash(asked: LookInTrash) -> Trash:
     """Return what is in the trash of all places that can be seen."""
     seen = inventory.ask(asked.places, trash.content)
+    ours = [place for place in seen if (place.user, place.conf) == (DISK_USER, CONF)]
+    answers = [place for place in ours if not _is_silent(seen[place])]
+    for found in inventory.ask(answers[:1], image.beside).values():
+        # A failure is one of the places that were asked for, too.
+        further = set() if isinstance(found, CephError) else {*found} - {*seen}
+        seen.update(inventory.ask(further, trash.content))
     return Trash(
         tuple(
             one
@@ -134,7 +140,12 @@ def in_trash(asked: LookInTrash) -> Trash:
             for place, found in seen.items()
             if isinstance(found, CephError)
         ),
+        all(isinstance(found, CephError) for found in seen.values()),
     )
+
+
+def _is_silent(seen: object) -> bool:
+    return isinstance(seen, CephError) and seen.errno == errno.ETIMEDOUT
 
 
 def tell_name(asked: RenameCluster) -> Told:

@@ -462,6 +462,23 @@ def test_a_removed_disk_comes_back_from_the_trash(place: TestLab) -> None:
     assert images(place) == {}
 
 
+def test_the_trash_of_a_pool_without_a_disk_is_seen(place: TestLab) -> None:
+    guest = Guest(place, "guest4.lab.example")
+    guest.gnt(f"{EMPTY} --disk 0:size=1G,pool=My-Fast,namespace=t1,trash-grace=3600")
+    # As two jobs that grant pools at once might do it.
+    only = "mon 'profile rbd' osd 'profile rbd pool=rbd'"
+    place.run("node1", f"ceph auth caps client.ganeti {only}")
+    said = refused(guest.gnt("remove -f", check=False))
+    assert "client.ganeti may not do that in the pool My-Fast" in said
+    place.run("node1", "gnt-storage repair")
+    guest.gnt("remove -f")
+
+    ((pool, image_id, *_),) = table(place)
+    assert pool == "My-Fast/t1"
+    place.run("node1", f"gnt-storage trash --force purge {image_id}")
+    assert table(place) == []
+
+
 def test_lost_images_are_made_anew_and_others_are_left_as_they_are(
     place: TestLab,
 ) -> None:

@@ -330,7 +330,50 @@ def test_a_place_that_cannot_be_seen_is_named_and_hides_no_other(there, storage)
 
 
 def test_nowhere_is_nothing_in_the_trash(storage):
-    assert images.in_trash(LookInTrash(())) == images.Trash((), ())
+    assert images.in_trash(LookInTrash(())) == images.Trash((), (), True)
+
+
+OURS = Place("vms", user="ganeti")
+
+
+def test_pools_without_a_disk_that_our_user_may_use_are_looked_into(there, storage):
+    storage.images.update({"hdd": {}, "hdd/blue": {}, "theirs": {}})
+    storage.forbidden = {"theirs"}
+    for place in ("vms", "hdd", "hdd/blue", "theirs"):
+        trashed(storage, place, f"was in {place}")
+    found = images.in_trash(LookInTrash((OURS,)))
+    assert sorted(one.name for one in found.images) == [
+        "was in hdd",
+        "was in hdd/blue",
+        "was in vms",
+    ]
+    assert {one.place.user for one in found.images} == {"ganeti"}
+    assert (found.errors, found.blind) == ((), False)
+    assert storage.connections <= 3
+
+
+def test_also_where_the_pool_that_was_asked_for_is_gone(there, storage):
+    trashed(storage, "vms", "a")
+    found = images.in_trash(LookInTrash((Place("lost", user="ganeti"),)))
+    assert [one.name for one in found.images] == ["a"]
+    assert len(found.errors) == 1
+
+
+@pytest.mark.parametrize(
+    "place", [Place("vms"), Place("vms", user="ganeti", conf="/etc/far")]
+)
+def test_other_pools_of_other_users_and_storage_clusters_are_not(there, storage, place):
+    storage.images["ssd"] = {}
+    trashed(storage, "ssd", "a")
+    assert images.in_trash(LookInTrash((place,))).images == ()
+
+
+def test_a_silent_cluster_is_asked_for_no_other_pools(there, storage, monkeypatch):
+    storage.reachable = False
+    monkeypatch.setattr(image, "beside", None)
+    found = images.in_trash(LookInTrash((OURS,)))
+    assert len(found.errors) == 1
+    assert found.blind
 
 
 # Before they are removed
