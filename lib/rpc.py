@@ -139,9 +139,13 @@ class LookAtImages:
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseImages:
-    """Images that are to be removed, and that a node may have mapped."""
+    """Images that are to be removed, and that a node may have mapped.
+
+    While their instance is ``running`` it has them open, and they stay mapped.
+    """
 
     images: tuple[Volume, ...]
+    running: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +185,11 @@ class CloneImages:
 
 @dataclasses.dataclass(frozen=True)
 class LookInTrash:
-    """The places whose trash a node is asked about."""
+    """The places whose trash a node is asked about.
+
+    One that our own user opens stands for all that it may look into: a pool whose last
+    disk is removed is no disk's any more.
+    """
 
     places: tuple[Place, ...]
 
@@ -192,6 +200,8 @@ class Trash:
 
     images: tuple[TrashedImage, ...]
     errors: tuple[str, ...]
+    #: Whether no place could be seen.
+    blind: bool
 
 
 @dataclasses.dataclass(frozen=True)

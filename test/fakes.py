@@ -444,6 +444,8 @@ class FakeCeph:
         self.checks: dict[str, dict[str, Any]] = {}
         #: Daemons ("mon.node1") that are of another version than the others.
         self.versions: dict[str, str] = {}
+        #: Pools that whoever connects may not use.
+        self.forbidden: set[str] = set()
         #: By name, in pools ("vms") and in namespaces of theirs ("vms/blue").
         self.images: dict[str, dict[str, FakeImage]] = {}
         #: The same for the trash, by the images' ids.
@@ -1154,6 +1156,16 @@ class FakeRbd:
         for name, image in sorted(_images(ioctx, "list").items()):
             yield {"id": image.id, "name": name}
 
+    def namespace_list(self, ioctx: FakePoolHandle) -> Iterator[str]:
+        _images(ioctx, "namespace_list")
+        cluster = ioctx._connection.cluster
+        if ioctx._name in cluster.forbidden:
+            raise rbd.PermissionError("error listing namespaces", 1)
+        for name in sorted(cluster.images):
+            pool, _, namespace = name.partition("/")
+            if pool == ioctx._name and namespace:
+                yield namespace
+
     def namespace_exists(self, ioctx: FakePoolHandle, name: str) -> bool:
         ioctx._check()
         pool = ioctx._name.partition("/")[0]
@@ -1526,6 +1538,9 @@ class FakeNodes:
         self.used = 0
         #: Why a step fails, by node's and step's name.
         self.failing: dict[tuple[str, str], str] = {}
+        #: The pools that were granted, and those that are missing.
+        self.granted: list[str] = []
+        self.lost: set[str] = set()
 
     def answer(self, runner: FakeRpc) -> None:
         """Answer the calls of an RPC runner."""
@@ -1534,6 +1549,7 @@ class FakeNodes:
         runner.answers("ceph_report", self._report)
         runner.answers("ceph_keys", self._keys)
         runner.answers("ceph_leave", self._leave)
+        runner.answers("ceph_grant", self._grant)
         runner.answers("ceph_do", self._do)
 
     def _look(self, node: str, sent: Any) -> Any:
@@ -1565,6 +1581,14 @@ class FakeNodes:
         self.left.append(asked)
         needed = self.needed.intersection(asked.osds)
         return wire.encode(rpc.Objections("they are needed" if needed else None))
+
+    def _grant(self, node: str, sent: Any) -> None:
+        asked = wire.decode(rpc.Grant, sent)
+        assert self.nodes[node].facts.has_keys, "asked where there are no keys"
+        assert asked.user == "ganeti"
+        if lost := self.lost.intersection(asked.pools):
+            raise ExecError(f"no pool {', '.join(sorted(lost))}")
+        self.granted += asked.pools
 
     def _do(self, node: str, sent: Any) -> Any:
         outcomes = []

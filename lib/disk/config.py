@@ -8,6 +8,7 @@ There our parameters are kept too, beside Ganeti's own ``access`` and ``pool``.
 import contextlib
 import copy
 import inspect
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,10 @@ _RBD = "rbd"
 _EXT = "ext"
 _STRING = "string"
 _POOL = "pool"
+
+#: Seconds in which a node fails by itself; one that waits in vain for the storage
+#: cluster takes much longer.
+_SOON = 5
 
 # What is joined to ganeti.constants may not import it, so Ganeti's words are repeated.
 
@@ -191,21 +196,44 @@ def grant(unit: Any, disks: list[dict[str, str]]) -> None:
     """Let our Ceph user use the pools of new disks, where no disk is in them yet."""
     from ganeti import errors
 
-    from ganeti_ceph import params, rpc, wire
+    new = set().union(*map(_pools_of_ours, disks)) - _pools_in_use(unit)
+    error = _grant(unit, new)
+    if error:
+        raise errors.OpExecError(error)
 
-    known = {params.from_tags(unit.cfg.GetClusterInfo().GetTags()).pool}
+
+def grant_again(unit: Any, feedback: Callable[[str], None]) -> None:
+    """Let our Ceph user use all pools that disks are in; a failure is a warning."""
+    for pool in sorted(_pools_in_use(unit)):
+        error = _grant(unit, {pool})
+        if error:
+            feedback(
+                f"WARNING: client.{uri.DISK_USER} may not be able to use the disks in"
+                f" pool {pool}: {error}"
+            )
+
+
+def _pools_in_use(unit: Any) -> set[str]:
+    """Return the pools in which our Ceph user has to be already."""
+    from ganeti_ceph import params
+
+    pools = {params.from_tags(unit.cfg.GetClusterInfo().GetTags()).pool}
     for disk in unit.cfg.GetAllDisksInfo().values():
         # Parameters of other templates may have the same names.
         if disk.dev_type == _RBD:
-            known |= _pools_of_ours(disk.params)
-    new = set().union(*map(_pools_of_ours, disks)) - known
+            pools |= _pools_of_ours(disk.params)
+    return pools
+
+
+def _grant(unit: Any, pools: set[str]) -> str | None:
+    """Let our Ceph user use pools, if there is a storage cluster; return a failure."""
+    from ganeti_ceph import rpc, wire
+
     nodes = _storage_nodes(unit)
-    if not new or not nodes:
-        return
-    wanted = wire.encode(rpc.Grant(uri.DISK_USER, tuple(sorted(new))))
-    error = _ask_one(unit, rpc.GRANT, nodes, wanted)
-    if error:
-        raise errors.OpExecError(error)
+    if not pools or not nodes:
+        return None
+    wanted = wire.encode(rpc.Grant(uri.DISK_USER, tuple(sorted(pools))))
+    return _ask_one(unit, rpc.GRANT, nodes, wanted)
 
 
 def _storage_nodes(unit: Any) -> list[str]:
@@ -220,7 +248,11 @@ def _storage_nodes(unit: Any) -> list[str]:
 
 
 def _ask_one(unit: Any, call: Any, nodes: list[str], sent: Any) -> str | None:
-    """Have one of the nodes that hold a mon do something; return why none could."""
+    """Have one of the nodes that hold a mon do something; return why none could.
+
+    Not all are asked where the first one took long: the storage cluster, which did not
+    answer it, would not answer the next one either.
+    """
     from ganeti_ceph import rpc, wire
 
     looked = rpc.call(
@@ -228,9 +260,10 @@ def _ask_one(unit: Any, call: Any, nodes: list[str], sent: Any) -> str | None:
     )
     able = [uuid for uuid, one in looked.items() if one.answer and one.answer.has_keys]
     error: str | None = "no node that is online has the administrator's key"
+    end = time.monotonic() + _SOON
     for uuid in able[:3]:
         error = rpc.call(unit.rpc, call, {uuid: sent})[uuid].error
-        if error is None:
+        if error is None or time.monotonic() > end:
             break
     return error
 

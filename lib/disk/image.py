@@ -134,6 +134,25 @@ def ids(place: Place) -> dict[str, str]:
         return {one["name"]: one["id"] for one in rbd.RBD().list2(pool)}
 
 
+def beside(place: Place) -> tuple[Place, ...]:
+    """Return all pools and namespaces in which a place's user may use images."""
+    with _cluster(place) as cluster:
+        pools = cluster.list_pools()
+    found: list[Place] = []
+    for name in pools:
+        one = dataclasses.replace(place, pool=name, namespace="")
+        try:
+            with within(one, f"list the namespaces of the pool {name}") as pool:
+                spaces = list(rbd.RBD().namespace_list(pool))
+        except CephError as err:
+            if err.errno == errno.ETIMEDOUT:
+                raise
+            # It is not for this user, or gone by now.
+            continue
+        found += [one, *(dataclasses.replace(one, namespace=name) for name in spaces)]
+    return tuple(found)
+
+
 def up_osds(place: Place) -> frozenset[str]:
     """Return ``FSID/ID`` of each OSD that is up in a place's storage cluster."""
     with _cluster(place) as cluster:
@@ -329,10 +348,13 @@ def remove(volume: Volume, grace: int = 0) -> None:
             raise _in_use(volume, ()) from None
 
 
-def check_removable(volume: Volume) -> None:
-    """Raise what :func:`remove` would raise before it removes anything."""
+def check_removable(volume: Volume, running: bool = False) -> None:
+    """Raise what :func:`remove` would raise before it removes anything.
+
+    The disk of a ``running`` instance is open at one host, that of the instance.
+    """
     with _pool(volume, "remove") as pool, contextlib.suppress(rbd.ImageNotFound):
-        _check_holders(volume, pool)
+        _check_holders(volume, pool, running)
 
 
 def wipe(volume: Volume, offset: int, length: int) -> None:
@@ -608,17 +630,25 @@ def host_of(address: str) -> str:
     return address.rpartition(":")[0].strip("[]")
 
 
-def _check_holders(volume: Volume, pool: Any) -> None:
+def _check_holders(volume: Volume, pool: Any, running: bool = False) -> None:
     # Read-only, so that this look is no watcher itself.
     with rbd.Image(pool, volume.image, read_only=True) as image:
-        holders = _holders(volume, image)
+        holders = _holders(volume, image, running)
     if holders:
         raise holders
 
 
-def _holders(volume: Volume, image: Any) -> CephError | None:
+def _holders(volume: Volume, image: Any, running: bool) -> CephError | None:
     """Return why an image may not be removed, by whom it is held."""
-    if watchers := _watchers(image):
+    watchers = _watchers(image)
+    if running and len(watchers) > 1:
+        return CephError(
+            f"the image {volume} is in use at {', '.join(watchers)}, while its instance"
+            " runs on one node only; stop what has it open elsewhere (a crashed client"
+            f" is forgotten after {_FORGOTTEN} s)",
+            errno.EBUSY,
+        )
+    if watchers and not running:
         return _in_use(volume, watchers)
     # Those of all snapshots, also of one that was removed and lives on for its clones.
     clones = [_clone(child) for child in image.list_children2()]

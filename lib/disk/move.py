@@ -1,7 +1,8 @@
 """A stopped instance's disk moves to another pool, namespace or storage cluster.
 
-First the image is copied, then Ganeti's configuration is changed, then the former
-image is removed; so at each moment the configuration names a whole image.
+First it is proved that the image could be removed, then it is copied, then Ganeti's
+configuration is changed, then the former image is removed; so at each moment the
+configuration names a whole image.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 from ganeti import constants, errors
 
 from ganeti_ceph import rpc, wire
-from ganeti_ceph.disk import config, options
+from ganeti_ceph.disk import config, options, removal
 from ganeti_ceph.errors import UsageError
 from ganeti_ceph.rpc import CopyImage
 
@@ -37,6 +38,9 @@ def copy(unit: Any, disk: Any, changed: Mapping[str, str]) -> bool:
             f"{disk.iv_name} can change its data pool only together with its pool or"
             " namespace, for two images of one name cannot be in one place"
         )
+    if not stays and (why := removal.held(unit, guest, [disk])):
+        # Two images of one disk would be left.
+        raise errors.OpExecError(f"{disk.iv_name} stays where it is: {'; '.join(why)}")
     config.grant(unit, [options.kept(new, defaults)])
     if stays:
         # At the most, another user opens it from now on.
@@ -62,8 +66,11 @@ def remove(unit: Any, former: Any) -> None:
     guest = unit.instance
     told = unit.rpc.call_blockdev_remove(guest.primary_node, (former, guest))
     if told.fail_msg:
+        defaults = unit.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
         unit.LogWarning(
-            "%s has moved, but its former image is still there: %s",
+            "%s has moved, but its former image is still there (%s); 'rbd rm %s'"
+            " removes it",
             former.iv_name,
             told.fail_msg,
+            options.image_of(former, defaults),
         )

@@ -1,7 +1,10 @@
 """Bringing the storage cluster, or some of its nodes, to what Ganeti is told."""
 
+from collections.abc import Callable
+
 from ganeti import locking
 
+from ganeti_ceph.disk import config
 from ganeti_ceph.errors import PrereqError
 from ganeti_ceph.jobs.base import StorageUnit, ganeti_terms
 from ganeti_ceph.jobs.init import LUInitDistributedStorage
@@ -58,3 +61,9 @@ class LURepair(LUInitDistributedStorage):
             joining[uuid] = full_name
         self.again = f"gnt-storage repair {' '.join(joining.values())}"
         self.check_nodes(frozenset(joining))
+
+    def execute(self, feedback: Callable[[str], None]) -> str:
+        """Do it, and let the disks' user use all pools that disks are in."""
+        done = super().execute(feedback)
+        config.grant_again(self, feedback)
+        return done

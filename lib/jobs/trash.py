@@ -8,7 +8,7 @@ from typing import Any
 from ganeti import constants
 
 from ganeti_ceph import rpc, state, wire
-from ganeti_ceph.disk import options
+from ganeti_ceph.disk import options, uri
 from ganeti_ceph.disk.uri import Place, Volume
 from ganeti_ceph.errors import ExecError, PrereqError, UsageError
 from ganeti_ceph.facts import TrashedImage
@@ -48,7 +48,7 @@ class LUTrash(StorageUnit):
             raise PrereqError("no disk is in a storage cluster, and so no image")
         trash = self._look(LookInTrash(tuple(sorted(places))))
         self.warnings = trash.errors
-        if not trash.images and len(self.warnings) == len(places):
+        if trash.blind:
             # An empty list would say that nothing is there.
             raise PrereqError(f"no trash can be seen: {'; '.join(self.warnings)}")
         self.images = choose(trash.images, wanted)
@@ -127,11 +127,16 @@ class LUTrash(StorageUnit):
         return dataclasses.replace(one, owner=f"{one.owner} of {one.cluster}")
 
     def _places(self) -> set[Place]:
-        """Return where disks are, and where new ones would be."""
+        """Return where disks are, and where new ones would be.
+
+        And the storage cluster's own pool, even if neither is there.
+        """
         cluster = self.cfg.GetClusterInfo()
         if constants.DT_RBD not in cluster.enabled_disk_templates:
             return set()
         found = self._new_places()
+        if self.initialised():
+            found.add(Place(self.parameters().pool, user=uri.DISK_USER))
         for guest in self.cfg.GetAllInstancesInfo().values():
             defaults = self.cfg.GetInstanceDiskParams(guest)[constants.DT_RBD]
             for disk in self.cfg.GetInstanceDisks(guest.uuid):

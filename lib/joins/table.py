@@ -358,6 +358,22 @@ JOINS: tuple[Join, ...] = (
         "no image of an instance is removed while another one is held",
     ),
     Join(
+        "ganeti.cmdlib.instance_set_params",
+        "LUInstanceSetParams._PreCheckDisks",
+        Kind.WRAP,
+        ("self, ispec",),
+        "ganeti_ceph.disk.removal:check_disks",
+        "gnt-instance modify refuses to remove a disk whose image is held",
+    ),
+    Join(
+        "ganeti.cmdlib.instance_set_params",
+        "RemoveDisks",
+        Kind.WRAP,
+        ("lu, instance, disks, target_node_uuid, ignore_failures",),
+        "ganeti_ceph.disk.removal:remove_disks",
+        "a disk stays in the configuration while its image cannot be removed",
+    ),
+    Join(
         "ganeti.cmdlib.instance_migration",
         "TLMigrateInstance._ExecMigration",
         Kind.WRAP,

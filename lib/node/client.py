@@ -16,6 +16,9 @@ from ganeti_ceph.steps import MakeClient
 
 _POOL = re.compile(r"profile rbd pool=([A-Za-z0-9_.-]+)")
 
+#: How often it is tried to let the user use a pool, while others change what it may.
+_TRIES = 5
+
 
 def make(step: MakeClient) -> str:
     """Write down the key of the user on this node; the user is made if need be."""
@@ -73,20 +76,34 @@ def capabilities(pools: Iterable[str]) -> list[str]:
 
 
 def _ensure(cluster: rados.Rados, user: str, pools: Iterable[str]) -> Secret:
-    """Make the user, or add pools to what it may use; return its key."""
+    """Make the user, or add pools to what it may use; return its key.
+
+    Ceph can only be told all that a user may, so who adds something at the same time
+    may take it away again: on this node one is at it at a time, and what is written is
+    read again, for the other nodes.
+    """
     entity = f"client.{user}"
-    present = find(cluster, entity)
-    if present is None:
-        # Other nodes may be at it, too: all of them get the same answer.
-        answer = ceph.command(
-            cluster, "auth get-or-create", entity=entity, caps=capabilities(pools)
-        )
-        return Secret(answer[0]["key"])
-    had = set(_POOL.findall(present["caps"].get("osd", "")))
-    if not had.issuperset(pools):
-        wanted = capabilities(had.union(pools))
-        ceph.command(cluster, "auth caps", entity=entity, caps=wanted)
-    return Secret(present["key"])
+    with files.turn(user):
+        for _ in range(_TRIES):
+            present = find(cluster, entity)
+            if present is None:
+                # Other nodes may be at it, too: all of them get the same answer.
+                answer = ceph.command(
+                    cluster,
+                    "auth get-or-create",
+                    entity=entity,
+                    caps=capabilities(pools),
+                )
+                return Secret(answer[0]["key"])
+            had = set(_POOL.findall(present["caps"].get("osd", "")))
+            if had.issuperset(pools):
+                return Secret(present["key"])
+            wanted = capabilities(had.union(pools))
+            ceph.command(cluster, "auth caps", entity=entity, caps=wanted)
+    raise CephError(
+        f"what {entity} may do is changed by somebody else at the same time; try again",
+        errno.EAGAIN,
+    )
 
 
 def find(cluster: rados.Rados, entity: str) -> dict[str, Any] | None:

@@ -100,6 +100,19 @@ def scratch(name: str, owner: tuple[int, int]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def turn(name: str) -> Iterator[None]:
+    """Wait until nobody else on this node is within a block of this name."""
+    SCRATCH.mkdir(exist_ok=True)
+    path = SCRATCH / f"{name}.lock"
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def lock(held: str) -> Iterator[None]:
     """Be alone on this node; raises :class:`ExecError` with the text if we are not."""
     SCRATCH.mkdir(exist_ok=True)

@@ -10,9 +10,9 @@ from ganeti import constants
 
 from ganeti_ceph.disk import describe, image, inventory, mappers, monitor, trash
 from ganeti_ceph.disk.options import Mapper
-from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.disk.uri import CONF, DISK_USER, Place, Volume
 from ganeti_ceph.errors import CephError, ExecError
-from ganeti_ceph.facts import DiskFacts
+from ganeti_ceph.facts import DiskFacts, ImageFacts
 from ganeti_ceph.rpc import (
     CloneImages,
     DisksFacts,
@@ -33,17 +33,35 @@ _PATIENCE = 30
 def look(asked: LookAtDisks) -> DisksFacts:
     """Return what this node knows of an instance's disks."""
     running = _in_qemu(asked.instance)
-    found = []
-    with image.together():
-        for uuid, volume in asked.disks:
-            facts, error = None, None
+    seen: dict[Volume, ImageFacts | CephError | None] = {}
+
+    def look_at(place: Place) -> None:
+        for _, volume in asked.disks:
+            if volume.place != place:
+                continue
             try:
-                facts = image.look(volume)
+                seen[volume] = image.look(volume)
             except CephError as err:
-                error = str(err)
-            plugged = running.get(uuid)
-            userspace = plugged.opened if plugged else None
-            found.append(DiskFacts(facts, error, mappers.find(volume), userspace))
+                if err.errno == errno.ETIMEDOUT:
+                    # So will all others.
+                    raise
+                seen[volume] = err
+
+    silent = inventory.ask({volume.place for _, volume in asked.disks}, look_at)
+    found = []
+    for uuid, volume in asked.disks:
+        facts = seen.get(volume, silent[volume.place])
+        error = str(facts) if isinstance(facts, CephError) else None
+        plugged = running.get(uuid)
+        userspace = plugged.opened if plugged else None
+        found.append(
+            DiskFacts(
+                None if isinstance(facts, CephError) else facts,
+                error,
+                mappers.find(volume),
+                userspace,
+            )
+        )
     return DisksFacts(tuple(found))
 
 
@@ -77,19 +95,20 @@ def release(asked: ReleaseImages) -> Told:
     end = time.monotonic() + constants.DISK_REMOVE_RETRY_TIMEOUT
     with image.together():
         while True:
-            held = _held(asked.images)
+            held = _held(asked.images, asked.running)
             lasts = any(err.errno != errno.EBUSY for err in held)
             if not held or lasts or time.monotonic() >= end:
                 return Told(tuple(map(str, held)))
             time.sleep(1)
 
 
-def _held(volumes: Iterable[Volume]) -> list[CephError]:
+def _held(volumes: Iterable[Volume], running: bool) -> list[CephError]:
     held: list[CephError] = []
     for volume in volumes:
         try:
-            mappers.unmap(volume)
-            image.check_removable(volume)
+            if not running:
+                mappers.unmap(volume)
+            image.check_removable(volume, running)
         except CephError as err:
             held.append(err)
             if err.errno == errno.ETIMEDOUT:
@@ -103,6 +122,12 @@ def _held(volumes: Iterable[Volume]) -> list[CephError]:
 def in_trash(asked: LookInTrash) -> Trash:
     """Return what is in the trash of all places that can be seen."""
     seen = inventory.ask(asked.places, trash.content)
+    ours = [place for place in seen if (place.user, place.conf) == (DISK_USER, CONF)]
+    answers = [place for place in ours if not _is_silent(seen[place])]
+    for found in inventory.ask(answers[:1], image.beside).values():
+        # A failure is one of the places that were asked for, too.
+        further = set() if isinstance(found, CephError) else {*found} - {*seen}
+        seen.update(inventory.ask(further, trash.content))
     return Trash(
         tuple(
             one
@@ -115,7 +140,12 @@ def in_trash(asked: LookInTrash) -> Trash:
             for place, found in seen.items()
             if isinstance(found, CephError)
         ),
+        all(isinstance(found, CephError) for found in seen.values()),
     )
+
+
+def _is_silent(seen: object) -> bool:
+    return isinstance(seen, CephError) and seen.errno == errno.ETIMEDOUT
 
 
 def tell_name(asked: RenameCluster) -> Told:

@@ -162,9 +162,17 @@ def test_a_live_migrated_guest_runs_on_with_all_its_disks(guest: Guest) -> None:
 
 def test_a_disk_is_removed_from_a_running_guest(guest: Guest) -> None:
     kept, removed = guest.images()
+    remove = f"{hotplug(guest.lab)} --disk 1:remove"
+
+    guest.lab.run("node1", f"{RBD}.aside snap create rbd/{removed}@kept")
+    said = refused(guest.gnt(remove, check=False))
+    assert f"rbd/{removed} has the snapshots kept" in " ".join(said.split())
+    assert guest.images() == [kept, removed]
+    assert len(guest.block_devices()) == 2
+    guest.lab.run("node1", f"{RBD}.aside snap rm rbd/{removed}@kept")
 
     # A busy machine's guest may let go later than Ganeti waits for; that is fine.
-    done = guest.gnt(f"{hotplug(guest.lab)} --disk 1:remove")
+    done = guest.gnt(remove)
 
     assert removed not in done.stdout, "nothing to say of a removal that worked"
     assert list(images(guest.lab)) == [kept]

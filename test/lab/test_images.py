@@ -175,7 +175,15 @@ def test_a_stopped_disk_moves_and_converts_with_all_that_is_on_it(
     guest.gnt(f"{ADD} --disk 0:size=1G")
     (image,) = guest.images()
     before = checksum(place, f"rbd/{image}")
-    guest.gnt("modify --disk 0:modify,pool=My-Fast,namespace=t1")
+    place.run("node1", f"rbd snap create rbd/{image}@s1")
+    move = "modify --disk 0:modify,pool=My-Fast,namespace=t1"
+    for change in (move, "modify -t file", "modify --disk 0:remove"):
+        said = refused(guest.gnt(change, check=False))
+        assert f"rbd/{image} has the snapshots s1" in said
+    assert guest.images() == [image]
+    assert place.run("node1", "rbd ls My-Fast/t1").stdout == ""
+    place.run("node1", f"rbd snap rm rbd/{image}@s1")
+    guest.gnt(move)
     assert images(place) == {}
     assert checksum(place, f"My-Fast/t1/{image}") == before
     guest.gnt("startup")
@@ -452,6 +460,23 @@ def test_a_removed_disk_comes_back_from_the_trash(place: TestLab) -> None:
     place.run("node1", f"gnt-storage trash --force purge rbd/{image_id}")
     assert table(place) == []
     assert images(place) == {}
+
+
+def test_the_trash_of_a_pool_without_a_disk_is_seen(place: TestLab) -> None:
+    guest = Guest(place, "guest4.lab.example")
+    guest.gnt(f"{EMPTY} --disk 0:size=1G,pool=My-Fast,namespace=t1,trash-grace=3600")
+    # As two jobs that grant pools at once might do it.
+    only = "mon 'profile rbd' osd 'profile rbd pool=rbd'"
+    place.run("node1", f"ceph auth caps client.ganeti {only}")
+    said = refused(guest.gnt("remove -f", check=False))
+    assert "client.ganeti may not do that in the pool My-Fast" in said
+    place.run("node1", "gnt-storage repair")
+    guest.gnt("remove -f")
+
+    ((pool, image_id, *_),) = table(place)
+    assert pool == "My-Fast/t1"
+    place.run("node1", f"gnt-storage trash --force purge {image_id}")
+    assert table(place) == []
 
 
 def test_lost_images_are_made_anew_and_others_are_left_as_they_are(

@@ -446,6 +446,28 @@ def test_another_node_is_asked_where_one_fails(cluster):
     assert len(asked) == 3
 
 
+def test_a_storage_cluster_that_is_silent_is_waited_for_once(cluster, monkeypatch):
+    nodes = fakes.make_nodes(3)
+    cluster.cfg.add_group("default", nodes)
+    for node in nodes:
+        cluster.cfg.find(node.name).AddTag(state.NODE_READY)
+    cluster.rpc = fakes.FakeRpc({node.uuid: node.name for node in nodes})
+    cluster.rpc.answers("ceph_look", fakes.holds_key())
+    clock = fakes.FakeClock()
+    monkeypatch.setattr(config, "time", clock)
+    asked = []
+
+    def wait(node, sent):
+        asked.append(node)
+        clock.sleep(25)
+        raise ExecError("no answer")
+
+    cluster.rpc.answers("ceph_grant", wait)
+    with pytest.raises(errors.OpExecError, match="no answer"):
+        cluster.generate({"pool": "ssd"}, defaults=OURS)
+    assert len(asked) == 1
+
+
 def test_a_node_with_a_mon_is_asked_for_only_it_holds_the_key(cluster):
     nodes = [fakes.make_node(f"node{number}") for number in (2, 3)]
     cluster.cfg.add_group("more", nodes)

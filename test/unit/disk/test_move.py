@@ -10,7 +10,7 @@ from ganeti_ceph import state, wire
 from ganeti_ceph.disk import move
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.rpc import CopyImage, Grant
+from ganeti_ceph.rpc import CopyImage, Grant, ReleaseImages, Told
 
 NODE = fakes.make_node()
 OURS = {"pool": "ssd", "user-id": "ganeti"}
@@ -37,6 +37,9 @@ class Unit:
         self.rpc.answers("ceph_look", fakes.holds_key())
         self.rpc.answers("ceph_grant", self._grant)
         self.rpc.answers("ceph_copy", self._copy)
+        self.rpc.answers("ceph_release", self._release)
+        #: What holds the image.
+        self.held = ()
         #: What was done, in order.
         self.done = []
         #: What a grant or a copy fails with.
@@ -54,6 +57,12 @@ class Unit:
 
     def _copy(self, node, sent):
         self._do(wire.decode(CopyImage, sent))
+
+    def _release(self, node, sent):
+        assert self.done == []
+        (volume,) = wire.decode(ReleaseImages, sent).images
+        assert volume.image == "web.rbd.disk0"
+        return wire.encode(Told(self.held))
 
     def _do(self, asked):
         if type(asked) in self.failing:
@@ -136,6 +145,22 @@ def test_a_disk_stays_where_it_cannot_be_copied():
     assert "no space" in said
 
 
+def test_an_image_that_could_not_be_removed_is_not_copied():
+    unit = Unit(**OURS)
+    unit.held = ("ssd/web.rbd.disk0 has the snapshots monday",)
+    said = unit.refusal(pool="hdd")
+    assert said == (
+        "disk/0 stays where it is: ssd/web.rbd.disk0 has the snapshots monday"
+    )
+    assert unit.done == []
+
+
+def test_what_holds_an_image_holds_up_no_change_of_its_user():
+    unit = Unit(pool="ssd")
+    unit.held = ("ssd/web.rbd.disk0 has the snapshots monday",)
+    assert unit.change(user_id="ganeti") is False
+
+
 def test_parameters_that_are_wrong_are_refused():
     unit = Unit(**OURS)
     assert "user-id cannot be 'a b'" in unit.refusal(user_id="a b")
@@ -154,4 +179,6 @@ def test_a_former_image_that_stays_is_a_warning(failing):
     move.remove(unit, unit.disk)
     assert asked == [(NODE.uuid, (unit.disk, unit.instance))]
     assert len(unit.warnings) == bool(failing)
-    assert all(failing in one for one in unit.warnings)
+    assert all(
+        failing in one and "'rbd rm ssd/web.rbd.disk0'" in one for one in unit.warnings
+    )

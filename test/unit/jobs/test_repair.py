@@ -5,6 +5,7 @@ import dataclasses
 import fakes
 import pytest
 from fakes import make_node, with_facts
+from ganeti import constants, objects
 from ganeti import errors as ganeti_errors
 
 READY = "ceph:storage:ready"
@@ -239,3 +240,39 @@ def test_a_failure_says_how_to_go_on(made):
     assert "go on from here with 'gnt-storage repair node4'" in str(caught.value)
     # Whoever takes it away now has to ask Ceph.
     assert made.config.tags("node4") == {"ceph:storage:joining"}
+
+
+# What the disks' user may do
+
+
+def add_disks(ganeti, *params):
+    """Let an instance have disks with these parameters."""
+    node = ganeti.nodes.nodes[ganeti.config.find("node1").uuid]
+    disks = [objects.Disk(dev_type=constants.DT_RBD, params=one) for one in params]
+    ganeti.config.add_guest("web", node, disks)
+
+
+def test_all_pools_that_disks_are_in_are_granted_again(made):
+    add_disks(
+        made,
+        {"pool": "hdd", "user-id": "ganeti", "data-pool": "coded"},
+        {"pool": "far", "user-id": "ganeti", "ceph-conf": "/etc/far"},
+        {"pool": "own", "user-id": "joe"},
+    )
+    repair(made)
+    assert made.nodes.granted == ["coded", "hdd", "rbd"]
+
+
+def test_a_pool_that_cannot_be_granted_is_a_warning_and_others_are(made):
+    add_disks(made, {"pool": "hdd", "user-id": "ganeti"})
+    made.nodes.lost = {"hdd"}
+    repair(made)
+    assert made.nodes.granted == ["rbd"]
+    (said,) = [line for line in made.feedback if "WARNING" in line]
+    assert "in pool hdd: " in said
+    assert "no pool hdd" in said
+
+
+def test_nothing_is_granted_in_a_dry_run(made):
+    repair(made, dry_run=True)
+    assert made.nodes.granted == []

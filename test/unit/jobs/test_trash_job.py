@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fakes import FakeConfig, FakeRpc, make_nodes
+from fakes import FSID, FakeConfig, FakeRpc, make_nodes
 from ganeti import constants, objects
 from ganeti import errors as ganeti_errors
 
@@ -83,6 +83,7 @@ class Nodes(FakeRpc):
         self.answers("ceph_purge", self._purge)
         self.images = [A, B, C]
         self.errors = []
+        self.blind = False
         #: Why nodes do not answer, by name.
         self.failing = {}
         #: The nodes that were asked, in order, and what they were asked to do.
@@ -102,7 +103,7 @@ class Nodes(FakeRpc):
     def _look(self, node, sent):
         self._begin(node)
         self.places = wire.decode(LookInTrash, sent).places
-        return wire.encode(Trash(tuple(self.images), tuple(self.errors)))
+        return wire.encode(Trash(tuple(self.images), tuple(self.errors), self.blind))
 
     def _restore(self, node, sent):
         self._begin(node)
@@ -201,6 +202,16 @@ def test_all_places_of_disks_and_of_new_ones_are_looked_into(cluster):
         Place("rbd", "", "joe", "/etc/far"),
         Place("ssd", "blue", "ganeti"),
     )
+
+
+def test_our_own_storage_cluster_is_looked_into_wherever_new_disks_would_be(cluster):
+    params = {"pool": "far", "user-id": "joe", "ceph-conf": "/etc/far"}
+    cluster.config.find("cluster").diskparams[constants.DT_RBD] = params
+    cluster.config.find("default").AddTag(
+        state.GroupState(state.Phase.READY, FSID).tag()
+    )
+    cluster.run("list")
+    assert cluster.rpc.places == (Place("far", "", "joe", "/etc/far"), RBD)
 
 
 @pytest.mark.parametrize("action", ["list", "purge"])
@@ -303,6 +314,7 @@ def test_where_no_place_can_be_seen_nobody_says_that_nothing_is_there(cluster, a
     cluster.run("list")
     cluster.rpc.images = []
     cluster.rpc.errors = [f"{one}: no answer" for one in cluster.rpc.places]
+    cluster.rpc.blind = True
     with pytest.raises(ganeti_errors.OpPrereqError, match="no trash can be seen: "):
         cluster.run(action)
     assert cluster.rpc.purged == []

@@ -1,6 +1,8 @@
 """The user that opens disks: made once, may use what it was given, key never told."""
 
 import errno
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import fakes
 import pytest
@@ -25,7 +27,7 @@ def keyring(tree, monkeypatch):
 
 
 @pytest.fixture
-def pools(storage):
+def pools(tree, storage):
     """The pools of the storage cluster."""
     storage.images.update({"vms": {}, "ssd": {}, "hdd": {}})
     return storage.images
@@ -180,6 +182,59 @@ def test_a_pool_that_is_missing_does_not_become_the_default(storage, pools):
 def test_granting_needs_no_keyring_of_the_user(keyring, storage, pools):
     client.grant(Grant("ganeti", ("ssd",)))
     assert not keyring.exists()
+
+
+@pytest.fixture
+def others(storage, monkeypatch):
+    """Let others write down what the user may, each right after us; say what."""
+    others = []
+    auth_caps = storage._auth_caps
+
+    def write(entity, caps):
+        auth_caps(entity, caps)
+        if others:
+            auth_caps(entity, client.capabilities(others.pop(0)))
+
+    monkeypatch.setattr(storage, "_auth_caps", write)
+    return others
+
+
+def test_a_pool_that_another_node_takes_away_again_is_granted_again(
+    storage, pools, known, others
+):
+    known(*client.capabilities(["vms"]))
+    others += [["vms", "hdd"]]
+    client.grant(Grant("ganeti", ("ssd",)))
+    assert caps(storage) == tuple(client.capabilities(["hdd", "ssd", "vms"]))
+
+
+def test_one_that_is_taken_away_again_and_again_is_a_failure(
+    storage, pools, known, others
+):
+    known(*client.capabilities(["vms"]))
+    others += [["vms"]] * 9
+    with pytest.raises(CephError, match="is changed by somebody else"):
+        client.grant(Grant("ganeti", ("ssd",)))
+    assert 0 < len(others) < 9
+
+
+def test_one_at_a_time_changes_what_it_may_on_a_node(
+    storage, pools, known, monkeypatch
+):
+    known(*client.capabilities(["vms"]))
+    find = client.find
+
+    def slow(*arguments):
+        found = find(*arguments)
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(client, "find", slow)
+    monkeypatch.setattr(client, "_TRIES", 2)
+    asked = [Grant("ganeti", (pool,)) for pool in ("ssd", "hdd")]
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(client.grant, asked))
+    assert caps(storage) == tuple(client.capabilities(["hdd", "ssd", "vms"]))
 
 
 # What it may

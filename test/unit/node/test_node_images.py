@@ -1,5 +1,6 @@
 """An instance's images on its node: looked at, mapped, and those in the trash."""
 
+import errno
 import json
 
 import fakes
@@ -110,6 +111,34 @@ def test_one_image_that_fails_hides_no_other(kvm, there, mapped):
     assert first.image is None
     assert "no pool lost" in first.error
     assert second.image.size == 5
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    """Let places be silent; return which images were waited for."""
+    waited = []
+
+    def look(volume):
+        waited.append(volume.image)
+        raise CephError(f"no answer about {volume}", errno.ETIMEDOUT)
+
+    monkeypatch.setattr(images.image, "look", look)
+    return waited
+
+
+def test_a_silent_cluster_is_waited_for_once_for_all_disks(kvm, mapped, silent):
+    mapped.devices[WEB1] = "/dev/zero"
+    asked = LookAtDisks("web", (*ASKED.disks, ("c", Volume("ssd", "web2"))))
+    found = images.look(asked).disks
+    assert len(silent) == 1
+    assert all("no answer about" in one.error for one in found)
+    assert [one.device for one in found] == [None, "/dev/zero", None]
+
+
+def test_each_client_waits_for_its_own_cluster(kvm, mapped, silent):
+    far = Volume("vms", "web1", conf="/etc/far")
+    images.look(LookAtDisks("web", (("a", WEB0), ("b", far))))
+    assert sorted(silent) == ["web0", "web1"]
 
 
 def test_a_device_is_told_even_while_the_cluster_is_silent(kvm, there, mapped, storage):
@@ -301,12 +330,56 @@ def test_a_place_that_cannot_be_seen_is_named_and_hides_no_other(there, storage)
 
 
 def test_nowhere_is_nothing_in_the_trash(storage):
-    assert images.in_trash(LookInTrash(())) == images.Trash((), ())
+    assert images.in_trash(LookInTrash(())) == images.Trash((), (), True)
+
+
+OURS = Place("vms", user="ganeti")
+
+
+def test_pools_without_a_disk_that_our_user_may_use_are_looked_into(there, storage):
+    storage.images.update({"hdd": {}, "hdd/blue": {}, "theirs": {}})
+    storage.forbidden = {"theirs"}
+    for place in ("vms", "hdd", "hdd/blue", "theirs"):
+        trashed(storage, place, f"was in {place}")
+    found = images.in_trash(LookInTrash((OURS,)))
+    assert sorted(one.name for one in found.images) == [
+        "was in hdd",
+        "was in hdd/blue",
+        "was in vms",
+    ]
+    assert {one.place.user for one in found.images} == {"ganeti"}
+    assert (found.errors, found.blind) == ((), False)
+    assert storage.connections <= 3
+
+
+def test_also_where_the_pool_that_was_asked_for_is_gone(there, storage):
+    trashed(storage, "vms", "a")
+    found = images.in_trash(LookInTrash((Place("lost", user="ganeti"),)))
+    assert [one.name for one in found.images] == ["a"]
+    assert len(found.errors) == 1
+
+
+@pytest.mark.parametrize(
+    "place", [Place("vms"), Place("vms", user="ganeti", conf="/etc/far")]
+)
+def test_other_pools_of_other_users_and_storage_clusters_are_not(there, storage, place):
+    storage.images["ssd"] = {}
+    trashed(storage, "ssd", "a")
+    assert images.in_trash(LookInTrash((place,))).images == ()
+
+
+def test_a_silent_cluster_is_asked_for_no_other_pools(there, storage, monkeypatch):
+    storage.reachable = False
+    monkeypatch.setattr(image, "beside", None)
+    found = images.in_trash(LookInTrash((OURS,)))
+    assert len(found.errors) == 1
+    assert found.blind
 
 
 # Before they are removed
 
-RELEASE = ReleaseImages((WEB0, WEB1))
+RELEASE = ReleaseImages((WEB0, WEB1), False)
+RUNNING = ReleaseImages((WEB0, WEB1), True)
 
 
 def test_images_that_nothing_holds_are_unmapped_and_stay(there, mapped):
@@ -343,6 +416,21 @@ def test_one_that_stays_in_use_is_told_in_the_end(there, mapped, clock):
 def test_a_device_in_use_is_told_in_the_end(there, mapped, clock):
     mapped.failing = "/dev/null is mounted on /mnt"
     assert images.release(RELEASE).errors == (mapped.failing, mapped.failing)
+
+
+def test_a_running_instance_has_its_images_open_and_they_stay_mapped(there, mapped):
+    mapped.devices[WEB1] = "/dev/zero"
+    there["web0"].watchers = ["192.0.2.1:0/7", "192.0.2.1:0/8"]
+    assert images.release(RUNNING) == Told(())
+    assert mapped.devices == {WEB1: "/dev/zero"}
+
+
+def test_what_else_holds_the_images_of_a_running_instance_is_told(there, mapped, clock):
+    there["web0"].snapshots = [fakes.FakeSnapshot("monday")]
+    there["web1"].watchers = ["192.0.2.1:0/7", "192.0.2.2:0/8"]
+    first, second = images.release(RUNNING).errors
+    assert "vms/web0 has the snapshots monday" in first
+    assert "vms/web1 is in use at 192.0.2.1, 192.0.2.2, while its instance" in second
 
 
 def test_an_image_that_is_gone_already_holds_nothing_up(there, mapped):
