@@ -303,6 +303,22 @@ JOINS: tuple[Join, ...] = (
     ),
     Join(
         "ganeti.backend",
+        "OSEnvironment",
+        Kind.WRAP,
+        ("instance, inst_os, debug",),
+        "ganeti_ceph.disk.scripts:add_uris",
+        "OS scripts get the URIs of disks in every access",
+    ),
+    Join(
+        "ganeti.backend",
+        "_GetImportExportIoCommand",
+        Kind.WRAP,
+        ("instance, mode, ieio, ieargs",),
+        "ganeti_ceph.disk.scripts:add_export_uri",
+        "export scripts get the URI of the disk in every access",
+    ),
+    Join(
+        "ganeti.backend",
         "StartImportExportDaemon",
         Kind.WRAP,
         ("mode, opts, host, port, instance, component, ieio, ieioargs",),
