@@ -138,7 +138,7 @@ def show_image(
     if shown is None:
         return lines
     device = disk["pstatus"] and disk["pstatus"][0]
-    if dict(shown)[_ACCESS] == constants.DISK_USERSPACE and not device:
+    if not device:
         # Ganeti would print a path and a device number that do not exist.
         lines = [
             (name, "no block device") if name == "on primary" else (name, value)
