@@ -71,6 +71,8 @@ class LookAtDisks:
     instance: str
     #: UUIDs of the disks in Ganeti's configuration, and their images.
     disks: tuple[tuple[str, Volume], ...]
+    #: Whether to look into the images; if not, Ceph is not asked.
+    images: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ganeti import constants, errors
 
 from ganeti_ceph import rpc, wire
-from ganeti_ceph.disk import options
+from ganeti_ceph.disk import options, running
 from ganeti_ceph.rpc import MapImages
 
 
@@ -20,7 +20,11 @@ def check(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) ->
     unit = instance
     result = wrapped(*args, **kwargs)
     unit.ceph_disks = _in_userspace(unit)
-    if unit.ceph_disks and IsInstanceRunning(unit, unit.instance):
+    if (
+        _has_images(unit)
+        and IsInstanceRunning(unit, unit.instance)
+        and _are_open_in_qemu(unit)
+    ):
         raise errors.OpPrereqError(
             f"{unit.instance.name} runs, and QEMU has its disks open; a block device"
             " would be a second way to the same images: stop the instance first",
@@ -45,6 +49,22 @@ def execute(
         raise errors.OpExecError(f"{node.name}: {reply.error}")
     paths = dict(zip(asked, reply.answer.paths, strict=True))
     return [(name, disk, paths.get(disk, path)) for name, disk, path in activated]
+
+
+def _has_images(unit: Any) -> bool:
+    disks = unit.cfg.GetInstanceDisks(unit.instance.uuid)
+    return any(disk.dev_type == constants.DT_RBD for disk in disks)
+
+
+def _are_open_in_qemu(unit: Any) -> bool:
+    """Tell whether a running instance has an image open itself."""
+    found = running.ask(unit, unit.instance, unit.instance.primary_node)
+    if not found:
+        return bool(unit.ceph_disks)
+    return any(
+        running.access_now(access, facts) == constants.DISK_USERSPACE
+        for _, access, facts in found
+    )
 
 
 def _in_userspace(unit: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from ganeti import backend, errors, utils
 from ganeti.storage import bdev
 
-from ganeti_ceph.disk import image, mappers
+from ganeti_ceph.disk import image, mappers, running
 from ganeti_ceph.disk.device import ImageDevice, is_rbd, is_userspace, volume_of
 from ganeti_ceph.errors import Error
 
@@ -41,13 +41,40 @@ def shutdown(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any)
     return None
 
 
+def assemble(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Leave a disk that an instance runs with as it is."""
+    disk, guest, _, _ = args
+    running.set_access(guest.name, [disk])
+    return wrapped(*args, **kwargs)
+
+
+def open_all(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Leave the disks that an instance runs with as they are."""
+    name, disks, _ = args
+    running.set_access(name, disks)
+    return wrapped(*args, **kwargs)
+
+
+def gather(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Take block devices away that QEMU, which starts now, would be a rival to."""
+    (guest,) = args
+    for disk in filter(is_userspace, guest.disks_info):
+        try:
+            mappers.unmap(volume_of(disk))
+        except Error as err:
+            raise errors.BlockDeviceError(f"{disk.iv_name}: {err}") from err
+    return wrapped(*args, **kwargs)
+
+
 def wipe(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    """Write the zeroes through librbd."""
+    """Write the zeroes through librbd where there is no block device."""
     disk, offset, size = args
-    if not is_userspace(disk):
+    if not is_rbd(disk):
         return wrapped(*args, **kwargs)
     with _failing_the_call(f"cannot wipe {disk.iv_name}"):
         device = _find(disk)
+        if device.dev_path:
+            return wrapped(*args, **kwargs)
         if offset < 0 or size < 0 or offset + size > device.size:
             raise Error(f"{offset} to {offset + size} MiB are not within the disk")
         device.Wipe(offset, size)

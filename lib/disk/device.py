@@ -103,12 +103,11 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
                 " pool meant ('gnt-cluster info' shows rbd's pool)?",
                 self.volume,
             )
+        # In userspace access a block device that somebody asked for stays, until an
+        # instance starts (see ganeti_ceph.disk.backend).
         if not self.userspace:
             with self._gone_if_failing():
                 self.Map()
-        else:
-            # A block device that somebody asked for would be a second way to it.
-            self.Shutdown()
 
     def Map(self) -> str:
         """Make the block device, whatever the access; return its path."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ganeti_ceph.disk import device, limits, login, options, uri
+from ganeti_ceph.disk import device, limits, login, mappers, options, uri
 from ganeti_ceph.disk.login import Login
 from ganeti_ceph.disk.monitor import Monitor
 from ganeti_ceph.disk.uri import Volume
@@ -146,6 +146,8 @@ def _opening(disk: Any, qemu: Monitor) -> Iterator[dict[str, Any]]:
 
     try:
         volume = device.volume_of(disk)
+        # A block device that somebody asked for would be a second way to it.
+        mappers.unmap(volume)
         known = login.read(volume.user, volume.conf)
     except Error as err:
         raise errors.HypervisorError(str(err)) from err

@@ -19,6 +19,7 @@ import rados
 import rbd
 
 from ganeti_ceph import ceph
+from ganeti_ceph.disk import silence
 from ganeti_ceph.disk.options import (
     FEATURES,
     USUAL_FEATURES,
@@ -437,14 +438,27 @@ def together(timeout: int = ceph.TIMEOUT) -> Iterator[None]:
 def _cluster(place: Place) -> Iterator[rados.Rados]:
     shared = _shared.get()
     if shared is None:
-        with ceph.connect(place.conf, place.client) as cluster:
-            yield cluster
+        with contextlib.ExitStack() as stack:
+            yield _connect(stack, place, ceph.TIMEOUT)
         return
     stack, open_ones, timeout = shared
     key = (place.conf, place.client)
     if key not in open_ones:
-        open_ones[key] = stack.enter_context(ceph.connect(*key, timeout=timeout))
+        open_ones[key] = _connect(stack, place, timeout)
     yield open_ones[key]
+
+
+def _connect(stack: contextlib.ExitStack, place: Place, timeout: int) -> rados.Rados:
+    silence.check(place.conf, place.client)
+    try:
+        return stack.enter_context(
+            ceph.connect(place.conf, place.client, timeout=timeout)
+        )
+    except CephError as err:
+        # Who had less time than usual does not know.
+        if timeout >= ceph.TIMEOUT:
+            silence.note(place.conf, place.client, err)
+        raise
 
 
 @contextlib.contextmanager

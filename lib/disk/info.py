@@ -7,7 +7,7 @@ from typing import Any
 from ganeti import constants, utils
 
 from ganeti_ceph import rpc, wire
-from ganeti_ceph.disk import options
+from ganeti_ceph.disk import options, running
 from ganeti_ceph.errors import UsageError
 from ganeti_ceph.facts import DiskFacts, ImageFacts
 from ganeti_ceph.rpc import LookAtDisks
@@ -53,14 +53,10 @@ def _rbd_lines(unit: Any, guest: Any, disk: Any, access: str) -> list[tuple[str,
 
 def running_lines(access: str, facts: DiskFacts) -> list[tuple[str, Any]]:
     """Say which access a running instance has, where another one is configured."""
-    if facts.userspace is None:
+    now = running.access_now(access, facts)
+    if now == access:
         return []
-    running = (
-        constants.DISK_USERSPACE if facts.userspace else constants.DISK_KERNELSPACE
-    )
-    if running == access:
-        return []
-    return [("access now", f"{running}, until the instance is started anew")]
+    return [("access now", f"{now}, until the instance is started anew")]
 
 
 def image_lines(facts: DiskFacts, names: Mapping[str, str]) -> list[tuple[str, Any]]:
@@ -142,7 +138,7 @@ def show_image(
     if shown is None:
         return lines
     device = disk["pstatus"] and disk["pstatus"][0]
-    if dict(shown)[_ACCESS] == constants.DISK_USERSPACE and not device:
+    if not device:
         # Ganeti would print a path and a device number that do not exist.
         lines = [
             (name, "no block device") if name == "on primary" else (name, value)

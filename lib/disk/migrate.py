@@ -4,15 +4,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ganeti import constants, errors
+from ganeti import errors
 
-from ganeti_ceph import rpc, wire
-from ganeti_ceph.disk import options
-from ganeti_ceph.errors import UsageError
-from ganeti_ceph.facts import DiskFacts
-from ganeti_ceph.rpc import LookAtDisks
-
-_ACCESS = constants.LDP_ACCESS
+from ganeti_ceph.disk import running
 
 
 def shut_down_disks(
@@ -28,7 +22,7 @@ def shut_down_disks(
     result = wrapped(*args, **kwargs)
     if not asked.get("ignore_primary"):
         return result
-    found = _look(unit, guest, guest.primary_node)
+    found = running.ask(unit, guest, guest.primary_node)
     mapped = [name for name, _, facts in found if facts.device is not None]
     if mapped:
         unit.LogWarning(
@@ -50,13 +44,9 @@ def check_access(
     needs.
     """
     work = instance
-    found = _look(work.lu, work.instance, work.source_node_uuid)
+    found = running.ask(work.lu, work.instance, work.source_node_uuid)
     for name, access, facts in found:
-        if facts.userspace is None:
-            continue
-        runs = (
-            constants.DISK_USERSPACE if facts.userspace else constants.DISK_KERNELSPACE
-        )
+        runs = running.access_now(access, facts)
         if runs != access:
             raise errors.OpExecError(
                 f"{name} runs with access={runs}, while access={access} is configured,"
@@ -64,34 +54,3 @@ def check_access(
                 f" ('gnt-instance reboot {work.instance.name}'), then it can migrate"
             )
     return wrapped(*args, **kwargs)
-
-
-def _look(unit: Any, guest: Any, node: str) -> list[tuple[str, str, DiskFacts]]:
-    """Return name, access and what its node knows of each rbd disk of an instance.
-
-    Nothing of a node that is offline or does not answer.
-    """
-    if unit.cfg.GetNodeInfo(node).offline:
-        return []
-    defaults = unit.cfg.GetInstanceDiskParams(guest).get(constants.DT_RBD, {})
-    disks = []
-    for disk in unit.cfg.GetInstanceDisks(guest.uuid):
-        if disk.dev_type != constants.DT_RBD:
-            continue
-        try:
-            volume = options.image_of(disk, defaults)
-        except UsageError:
-            # It can neither be mapped nor opened.
-            continue
-        access = {**defaults, **disk.params}.get(_ACCESS, constants.DISK_KERNELSPACE)
-        disks.append((disk.iv_name, access, disk.uuid, volume))
-    if not disks:
-        return []
-    asked = LookAtDisks(guest.name, tuple((uuid, volume) for *_, uuid, volume in disks))
-    reply = rpc.call(unit.rpc, rpc.DISKS, {node: wire.encode(asked)})[node]
-    if reply.answer is None:
-        return []
-    return [
-        (name, access, facts)
-        for (name, access, *_), facts in zip(disks, reply.answer.disks, strict=True)
-    ]

@@ -1,7 +1,8 @@
-"""A block device for the scripts of an OS definition, for as long as they run.
+"""What the scripts of an OS definition learn of disks: a block device and a URI.
 
 Most of them know nothing but ``DISK_n_PATH``.  In userspace access there is no such
-path, so the image is mapped before the script and unmapped after it.
+path, so the image is mapped before the script and unmapped after it.  Others take
+``DISK_n_URI``, which Ganeti leaves out in kernelspace access.
 """
 
 import inspect
@@ -14,7 +15,7 @@ from typing import Any
 from ganeti import backend, constants, errors, pathutils
 
 from ganeti_ceph.disk import image, mappers, options, uri
-from ganeti_ceph.disk.device import is_userspace, volume_of
+from ganeti_ceph.disk.device import is_rbd, is_userspace, volume_of
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import Error
 
@@ -80,6 +81,28 @@ def end_transfer(
         if volume is not None:
             _unmap(volume)
     return result
+
+
+def add_uris(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Name the images in a script's environment, whatever their access."""
+    environment = wrapped(*args, **kwargs)
+    for index, disk in enumerate(args[0].disks_info):
+        if is_rbd(disk):
+            environment[f"DISK_{index}_URI"] = volume_of(disk).uri()
+    return environment
+
+
+def add_export_uri(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Name the image of the disk that a script exports, whatever its access."""
+    _, mode, kind, subjects = args
+    made = wrapped(*args, **kwargs)
+    if (mode, kind) == (constants.IEM_EXPORT, constants.IEIO_SCRIPT):
+        disk, environment = subjects[0], made[0]
+        if is_rbd(disk):
+            environment["EXPORT_DISK_URI"] = volume_of(disk).uri()
+    return made
 
 
 def _map(disks: Iterable[Any]) -> list[Volume]:

@@ -1,14 +1,20 @@
 """The images of an instance's disks as its node sees them."""
 
-import dataclasses
 import errno
-import json
 import time
 from collections.abc import Iterable
 
 from ganeti import constants
 
-from ganeti_ceph.disk import describe, image, inventory, mappers, monitor, trash
+from ganeti_ceph.disk import (
+    describe,
+    image,
+    inventory,
+    mappers,
+    monitor,
+    running,
+    trash,
+)
 from ganeti_ceph.disk.options import Mapper
 from ganeti_ceph.disk.uri import CONF, DISK_USER, Place, Volume
 from ganeti_ceph.errors import CephError, ExecError
@@ -32,7 +38,7 @@ _PATIENCE = 30
 
 def look(asked: LookAtDisks) -> DisksFacts:
     """Return what this node knows of an instance's disks."""
-    running = _in_qemu(asked.instance)
+    now = running.plugged(asked.instance)
     seen: dict[Volume, ImageFacts | CephError | None] = {}
 
     def look_at(place: Place) -> None:
@@ -47,12 +53,13 @@ def look(asked: LookAtDisks) -> DisksFacts:
                     raise
                 seen[volume] = err
 
-    silent = inventory.ask({volume.place for _, volume in asked.disks}, look_at)
+    places = {volume.place for _, volume in asked.disks} if asked.images else set()
+    silent = inventory.ask(places, look_at)
     found = []
     for uuid, volume in asked.disks:
-        facts = seen.get(volume, silent[volume.place])
+        facts = seen.get(volume, silent.get(volume.place))
         error = str(facts) if isinstance(facts, CephError) else None
-        plugged = running.get(uuid)
+        plugged = now.get(uuid)
         userspace = plugged.opened if plugged else None
         found.append(
             DiskFacts(
@@ -171,11 +178,11 @@ def clone(asked: CloneImages) -> Told:
     while one that the guest did before it, on another disk, is missing.
     """
     wanted = [(volume, name) for _, volume, name in asked.images]
-    running = _in_qemu(asked.instance) if len(wanted) > 1 else {}
-    if not running:
+    now = running.plugged(asked.instance) if len(wanted) > 1 else {}
+    if not now:
         image.clone(wanted)
         return Told(())
-    plugged = [running.get(uuid) for uuid, _, _ in asked.images]
+    plugged = [now.get(uuid) for uuid, _, _ in asked.images]
     disks = [disk.name for disk in plugged if disk and disk.opened]
     if len(disks) < len(wanted):
         image.clone(wanted)
@@ -192,16 +199,6 @@ def clone(asked: CloneImages) -> Told:
     return Told(())
 
 
-@dataclasses.dataclass(frozen=True)
-class _Plugged:
-    """A disk of a running instance."""
-
-    #: What QEMU calls it.
-    name: str
-    #: Whether QEMU opened the image itself.
-    opened: bool
-
-
 def _snapshot(instance: str, wanted: Iterable[tuple[str, str]]) -> None:
     """Make snapshots, by name, of disks of a running QEMU; all or none."""
     from ganeti import errors
@@ -216,26 +213,3 @@ def _snapshot(instance: str, wanted: Iterable[tuple[str, str]]) -> None:
         qemu.run("transaction", actions=actions)
     except errors.HypervisorError as err:
         raise ExecError(f"QEMU: {err}") from err
-
-
-def _in_qemu(instance: str) -> dict[str, _Plugged]:
-    """Return the disks of a running instance by UUID; none if it does not run.
-
-    Ganeti keeps with a running instance how it was started, in both releases as JSON:
-    QEMU's command, NICs, parameters, and (disk, path, URI) of each disk.
-    """
-    from ganeti import errors
-    from ganeti.hypervisor import hv_kvm
-
-    hypervisor = hv_kvm.KVMHypervisor()
-    _, _, alive = hypervisor._InstancePidAlive(instance)
-    if not alive:
-        return {}
-    try:
-        runtime = json.loads(hypervisor._ReadKVMRuntime(instance))
-        return {
-            disk["uuid"]: _Plugged(disk["hvinfo"]["id"], uri is not None)
-            for disk, _, uri in runtime[3]
-        }
-    except (errors.HypervisorError, ValueError, LookupError, TypeError):
-        return {}

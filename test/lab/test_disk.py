@@ -269,6 +269,9 @@ def test_a_dead_storage_cluster_is_one_clear_error_in_bounded_time(
     guest: Guest,
 ) -> None:
     lab = guest.lab
+    four = Guest(lab, "guest5.lab.example")
+    disks = " ".join(f"--disk {number}:size=1G" for number in range(4))
+    four.gnt(f"{ADD} --no-install --no-start {disks}")
     with ThreadPoolExecutor() as pool:
         stop = "systemctl stop 'ceph-mon@*'"
         list(pool.map(lambda node: lab.run(node, stop), NODES))
@@ -276,15 +279,19 @@ def test_a_dead_storage_cluster_is_one_clear_error_in_bounded_time(
             guest.gnt("shutdown")
             begun = time.monotonic()
             failing = [pool.submit(start, guest), pool.submit(add_third, lab)]
+            started = pool.submit(start, four)
             said = [refused(one.result()) for one in failing]
+            of_four = refused(started.result())
             took = time.monotonic() - begun
         finally:
             start_mon = "systemctl start ceph-mon@$(hostname -s)"
             list(pool.map(lambda node: lab.run(node, start_mon), NODES))
     for text in said:
         assert text.count("cannot connect to the storage cluster") == 1, text
+    assert of_four.count("cannot connect to the storage cluster") == 4, of_four
     assert took < BOUND
     lab.run("node1", "ceph --connect-timeout=60 mon stat")
+    four.gnt("remove -f")
 
 
 def test_a_missing_pool_is_one_clear_error(guest: Guest) -> None:

@@ -12,6 +12,7 @@ from conftest import TestLab
 from guests import Guest, images
 
 NODES = ("node1", "node2", "node3")
+SIZE = "size=1G,mapper=fuse"
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,69 @@ def test_what_is_configured_is_told_from_what_runs(guest: Guest) -> None:
     # The disk has an access mode of its own; the default is another one.
     shown = guest.gnt("info").stdout
     assert "access now" not in shown
+
+
+@pytest.fixture
+def other(lab: TestLab) -> Iterator[Guest]:
+    """A running guest whose disk has no access mode of its own: userspace."""
+    other = Guest(lab, "guest8.lab.example")
+    other.gnt(f"add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:{SIZE}")
+    yield other
+    other.gnt("remove -f --shutdown-timeout=0", check=False)
+    lab.run("node1", "gnt-cluster modify -D rbd:access=userspace")
+    lab.run("node1", "gnt-cluster modify --prealloc-wipe-disks no")
+
+
+def test_what_it_runs_with_decides_until_it_is_restarted(other: Guest) -> None:
+    lab, (image,) = other.lab, other.images()
+    name = f"rbd/{image}"
+    lab.run("node1", "gnt-cluster modify --prealloc-wipe-disks yes")
+    lab.run("node1", "gnt-cluster modify -D rbd:access=kernelspace")
+    shown = other.gnt("info").stdout
+    assert "access: kernelspace\n" in shown
+    assert "access now: userspace, until the instance is started anew\n" in shown
+    refused = other.gnt("activate-disks", check=False)
+    assert "QEMU has its disks open" in refused.stdout + refused.stderr
+    other.gnt("grow-disk", "0", "128M")
+    assert [one["virtual-size"] for one in other.block_devices()] == [9 * 2**27]
+    assert name not in mapped(lab).get("node1", [])
+
+    other.gnt("reboot --shutdown-timeout=0")
+    assert name in mapped(lab)["node1"]
+    lab.run("node1", "gnt-cluster modify -D rbd:access=userspace")
+    assert "access now: kernelspace, until" in other.gnt("info").stdout
+    (path,) = re.findall(r":disk/0:(\S+)", other.gnt("activate-disks").stdout)
+    other.gnt("grow-disk", "0", "128M")
+    assert [one["virtual-size"] for one in other.block_devices()] == [10 * 2**27]
+    size = lab.run("node1", f"blockdev --getsize64 {path}").stdout
+    assert int(size) == 10 * 2**27
+
+    other.gnt("reboot --shutdown-timeout=0")
+    assert name not in mapped(lab).get("node1", [])
+    assert "access now" not in other.gnt("info").stdout
+
+
+def test_a_device_that_was_asked_for_grows_with_its_disk(other: Guest) -> None:
+    lab = other.lab
+    other.gnt("shutdown --timeout=0")
+    first = other.gnt("activate-disks").stdout
+    (path,) = re.findall(r":disk/0:(\S+)", first)
+    lab.run(
+        "node1",
+        f"mkdir -p /run/probe && mkfs.ext4 -qF {path} && mount {path} /run/probe",
+    )
+    try:
+        assert other.gnt("activate-disks").stdout == first
+        other.gnt("grow-disk", "0", "128M")
+        size = lab.run("node1", f"blockdev --getsize64 {path}").stdout
+        assert int(size) == 9 * 2**27
+        refused = other.gnt("startup", check=False)
+        assert "mounted on /run/probe" in refused.stdout + refused.stderr
+    finally:
+        lab.run("node1", "umount /run/probe")
+    assert other.gnt("activate-disks").stdout == first
+    other.gnt("startup")
+    assert f"rbd/{other.images()[0]}" not in mapped(lab).get("node1", [])
 
 
 def test_a_live_migration_takes_the_mapping_along(guest: Guest) -> None:

@@ -1,6 +1,11 @@
 """Hypothesis on busy machines, and over sources that may be read-only."""
 
+import shutil
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from ganeti_ceph.disk import silence
 
 settings.register_profile(
     "unit",
@@ -10,3 +15,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("unit")
+
+
+@pytest.fixture(autouse=True)
+def _no_notes(monkeypatch, tmp_path_factory):
+    """Let no test learn from another one that a storage cluster did not answer."""
+    root = tmp_path_factory.getbasetemp() / "silent"
+    monkeypatch.setattr(silence, "ROOT", root)
+    shutil.rmtree(root, ignore_errors=True)

@@ -12,7 +12,8 @@ from ganeti_ceph.disk import activate
 from ganeti_ceph.disk.options import Mapper
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.rpc import MapImages, Mapped
+from ganeti_ceph.facts import DiskFacts
+from ganeti_ceph.rpc import DisksFacts, LookAtDisks, MapImages, Mapped
 
 NODES = make_nodes(2)
 VMS = {"pool": "vms"}
@@ -24,7 +25,10 @@ class Nodes(FakeRpc):
     def __init__(self):
         super().__init__({node.uuid: node.name for node in NODES})
         self.answers("ceph_map", self._map)
+        self.answers("ceph_disks", self._look)
         self.running = False
+        #: Whether QEMU opened each image itself; None if the node is silent.
+        self.opened = {}
         self.failing = None
         self.mapped = []
 
@@ -32,6 +36,17 @@ class Nodes(FakeRpc):
         assert (self.names[node], name) == ("node2", "web")
         state = {"state": HvInstanceState.RUNNING} if self.running else {}
         return types.SimpleNamespace(payload=state, Raise=lambda *_, **__: None)
+
+    def _look(self, node, sent):
+        assert self.names[node] == "node2"
+        if self.opened is None:
+            raise ExecError("the connection is gone")
+        asked = wire.decode(LookAtDisks, sent)
+        assert not asked.images, "Ceph would be asked"
+        found = [self.opened.get(volume.image) for _, volume in asked.disks]
+        return wire.encode(
+            DisksFacts(tuple(DiskFacts(None, None, None, one) for one in found))
+        )
 
     def _map(self, node, sent):
         assert self.names[node] == "node2"
@@ -140,8 +155,9 @@ def test_the_primary_node_says_why_there_is_no_device(unit, three):
     assert str(caught.value) == "node2: no mapper works on this node"
 
 
-def test_while_the_instance_runs_it_is_refused(unit, three):
-    unit.rpc.running = True
+@pytest.mark.parametrize("opened", [{}, {"web0": True, "web2": True}, None])
+def test_while_the_instance_runs_it_is_refused(unit, three, opened):
+    unit.rpc.running, unit.rpc.opened = True, opened
     with pytest.raises(errors.OpPrereqError) as caught:
         unit.execute()
     text, code = caught.value.args
@@ -149,6 +165,21 @@ def test_while_the_instance_runs_it_is_refused(unit, three):
     assert text.endswith("stop the instance first")
     assert code == errors.ECODE_STATE
     assert (unit.happened, unit.rpc.mapped) == (["checked"], [])
+
+
+def test_what_it_runs_with_decides_and_not_what_is_configured(unit):
+    unit.set_access("kernelspace")
+    unit.rpc.running, unit.rpc.opened = True, {"web0": True}
+    unit.add(("rbd", "web0", VMS))
+    with pytest.raises(errors.OpPrereqError, match="QEMU has its disks open"):
+        unit.execute()
+    assert unit.rpc.mapped == []
+
+
+def test_disks_that_are_mapped_are_activated_while_it_runs(unit, three):
+    unit.rpc.running, unit.rpc.opened = True, {"web0": False, "web2": False}
+    unit.execute()
+    assert [volume.image for volume, _ in unit.rpc.mapped] == ["web0", "web2"]
 
 
 @pytest.mark.parametrize("access", ["kernelspace", None])
@@ -162,7 +193,7 @@ def test_disks_that_qemu_does_not_open_are_ganeti_s_affair(unit, access, running
         ("node2", "disk/0", "/dev/of/disk/0"),
         ("node2", "disk/1", "/dev/of/disk/1"),
     ]
-    assert unit.rpc.sent == []
+    assert unit.rpc.mapped == []
 
 
 def test_the_access_of_a_disk_of_its_own_goes_before_the_default(unit):

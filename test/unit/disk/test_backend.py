@@ -8,10 +8,10 @@ import urllib.error
 import pytest
 from fakes import FakeImage
 from ganeti import backend as stock
-from ganeti import constants
+from ganeti import constants, errors
 from ganeti.storage import bdev
 
-from ganeti_ceph.disk import backend
+from ganeti_ceph.disk import backend, running
 from ganeti_ceph.disk.uri import Volume
 
 MIB = 2**20
@@ -140,6 +140,126 @@ def test_ganeti_unmaps_an_image(image, disk_of, ganeti):
     assert ganeti.mappers.devices == {}
 
 
+# What an instance runs with
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Say that the instance runs, with its disk opened by QEMU itself or not."""
+
+    def runs(opened):
+        monkeypatch.setattr(
+            running,
+            "plugged",
+            lambda name: {"a uuid": running.Plugged("disk-0", opened)}
+            if name == "web"
+            else {},
+        )
+
+    monkeypatch.setattr(running, "plugged", lambda name: {})
+    return runs
+
+
+WEB = types.SimpleNamespace(name="web")
+ASSEMBLE = pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (backend.assemble, lambda disk: (disk, WEB, True, 0)),
+        (backend.open_all, lambda disk: ("web", [disk], True)),
+    ],
+)
+
+
+def done(function, arguments, disk):
+    """Do as Ganeti does; return the device."""
+    disk.uuid = "a uuid"
+    made = []
+
+    def wrapped(*_):
+        made.append(bdev.Assemble(disk, []))
+        made[0].Open()
+
+    function(wrapped, None, arguments(disk), {})
+    return made[0]
+
+
+@ASSEMBLE
+def test_no_device_is_made_beside_a_qemu_that_has_the_image_open(
+    image, disk_of, ganeti, runs, function, arguments
+):
+    runs(True)
+    device = done(function, arguments, disk_of("kernelspace"))
+    assert ganeti.mappers.asked == []
+    assert device.dev_path is None
+
+
+@ASSEMBLE
+def test_a_device_that_qemu_has_open_stays(
+    image, disk, ganeti, runs, function, arguments
+):
+    runs(False)
+    ganeti.mappers.devices = {Volume("vms", NAME): "/dev/null"}
+    assert done(function, arguments, disk).dev_path == "/dev/null"
+
+
+@ASSEMBLE
+@pytest.mark.parametrize(
+    ("access", "maps"), [("kernelspace", True), ("userspace", False)]
+)
+def test_what_is_configured_counts_for_what_does_not_run(
+    image, disk_of, ganeti, runs, function, arguments, access, maps
+):
+    done(function, arguments, disk_of(access))
+    assert bool(ganeti.mappers.devices) is maps
+
+
+@ASSEMBLE
+def test_other_disks_are_activated_by_ganeti(disk_of, monkeypatch, function, arguments):
+    monkeypatch.setattr(running, "plugged", None)
+    disk = disk_of(None, constants.DT_PLAIN)
+    assert call(function, *arguments(disk))
+
+
+# Starting
+
+
+@pytest.fixture
+def start(ganeti):
+    """Gather the devices for QEMU, as Ganeti does; tell what was mapped then."""
+
+    def start(disk):
+        seen = []
+        guest = types.SimpleNamespace(disks_info=[disk])
+        backend.gather(
+            lambda _: seen.append(dict(ganeti.mappers.devices)), None, (guest,), {}
+        )
+        return seen[0]
+
+    return start
+
+
+def test_a_device_that_somebody_asked_for_is_gone_before_qemu_starts(
+    disk, ganeti, start
+):
+    ganeti.mappers.devices = {Volume("vms", NAME): "/dev/null"}
+    assert start(disk) == {}
+
+
+@pytest.mark.parametrize(
+    ("access", "dev_type"), [("kernelspace", constants.DT_RBD), (None, "plain")]
+)
+def test_a_device_that_qemu_opens_stays(disk_of, ganeti, start, access, dev_type):
+    devices = {Volume("vms", NAME): "/dev/null"}
+    ganeti.mappers.devices = dict(devices)
+    assert start(disk_of(access, dev_type)) == devices
+
+
+def test_qemu_does_not_start_beside_a_device_that_is_in_use(disk, ganeti, start):
+    ganeti.mappers.failing = "/dev/rbd0 is mounted"
+    with pytest.raises(errors.BlockDeviceError, match="disk/0: /dev/rbd0 is mounted"):
+        start(disk)
+
+
 # Wiping
 
 
@@ -174,8 +294,21 @@ def test_a_missing_image_is_not_wiped(ganeti, disk):
     )
 
 
+@both_modes
+def test_a_disk_that_has_a_block_device_is_wiped_by_ganeti(
+    image, ganeti, disk_of, access
+):
+    ganeti.mappers.devices = {Volume("vms", NAME): "/dev/null"}
+    assert call(backend.wipe, disk_of(access), 0, 1)
+
+
+def test_a_disk_that_runs_in_userspace_access_has_none_and_is_wiped(image, disk_of):
+    assert not call(backend.wipe, disk_of("kernelspace"), 0, 1)
+    assert image.data.count(0) == MIB
+
+
 def test_other_disks_are_wiped_by_ganeti(ganeti, disk_of):
-    assert call(backend.wipe, disk_of("kernelspace"), 0, 1)
+    assert call(backend.wipe, disk_of(None, constants.DT_PLAIN), 0, 1)
 
 
 # Writing

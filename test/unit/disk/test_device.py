@@ -154,12 +154,13 @@ def test_a_disk_in_userspace_access_is_not_mapped(there, disk, ganeti):
     assert ganeti.mappers.asked == []
 
 
-def test_a_device_that_somebody_asked_for_is_gone_before_qemu_starts(found, ganeti):
+def test_a_device_that_somebody_asked_for_stays_and_grows(found, ganeti, disk):
     assert found.Map() == found.dev_path == "/dev/null"
+    assembled = bdev.Assemble(disk, [])
     assert ganeti.mappers.devices == {VOLUME: "/dev/null"}
-    found.Assemble()
-    assert ganeti.mappers.devices == {}
-    assert found.dev_path is None
+    assert assembled.dev_path == "/dev/null"
+    assembled.Grow(4, False, True, False)
+    assert ganeti.mappers.sizes == [(VOLUME, 12 * MIB)]
 
 
 @pytest.mark.parametrize("method", ["Map", "Shutdown", "Remove"])

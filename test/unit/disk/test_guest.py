@@ -3,6 +3,7 @@
 import json
 import types
 
+import fakes
 import pytest
 from ganeti import constants, errors
 from monitors import New, Old, Qemu
@@ -147,6 +148,14 @@ def known(monkeypatch):
     return asked
 
 
+@pytest.fixture(autouse=True)
+def mapped(monkeypatch):
+    """What is mapped on the node."""
+    mapped = fakes.FakeMappers()
+    mapped.replace(guest.mappers, monkeypatch.setattr)
+    return mapped
+
+
 def opened(secret, **options):
     """Return the options with which QEMU opens the image."""
     return {
@@ -175,6 +184,23 @@ class TestPluggedIntoGaneti31:
             return guest.plug_node(stock_plug, New(qemu), arguments, {})
 
         return plug
+
+    @pytest.mark.parametrize("access", ["userspace", "kernelspace"])
+    def test_a_device_that_qemu_does_not_open_is_gone_before(
+        self, plug, mapped, disk_of, access
+    ):
+        devices = {Volume("vms", "web.rbd.disk0"): "/dev/null"}
+        mapped.devices = dict(devices)
+        plug(disk_of(access))
+        assert mapped.devices == ({} if access == "userspace" else devices)
+
+    def test_a_device_that_is_in_use_keeps_the_disk_out(
+        self, plug, stock_plug, mapped, disk
+    ):
+        mapped.failing = "/dev/rbd0 is mounted"
+        with pytest.raises(errors.HypervisorError, match="/dev/rbd0 is mounted"):
+            plug(disk)
+        assert stock_plug.called == []
 
     def test_qemu_is_told_all_that_it_needs(self, plug, stock_plug, qemu, disk):
         plug(disk)

@@ -295,9 +295,9 @@ def test_the_block_device_that_somebody_asked_for_is_shown():
 
 @pytest.mark.parametrize(
     ("path", "told"),
-    [("/dev/rbd0", "/dev/rbd0 (250:0)"), (None, "None (250:0)")],
+    [("/dev/rbd0", "/dev/rbd0 (250:0)"), (None, "no block device")],
 )
-def test_in_kernelspace_access_it_is_shown_as_ganeti_shows_it(path, told):
+def test_in_kernelspace_access_it_is_shown_where_there_is_one(path, told):
     status = (path, 250, 0, None, None, False, None)
     assert dict(shown("kernelspace", pstatus=status))["on primary"] == told
 

@@ -31,6 +31,7 @@ class Nodes(FakeRpc):
         if self.failing:
             raise self.failing
         asked = wire.decode(LookAtDisks, sent)
+        assert not asked.images, "Ceph would be asked"
         self.asked.append(asked)
         found = [self.known.get(one.image, (None, None)) for _, one in asked.disks]
         return wire.encode(

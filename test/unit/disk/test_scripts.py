@@ -217,6 +217,57 @@ def test_a_script_that_fails_is_what_is_told_although_a_disk_stays_in_use(
     assert "vms/web0 stays mapped: cannot unmap" in caplog.text
 
 
+# What scripts learn
+
+
+@pytest.mark.parametrize("access", ["userspace", "kernelspace", None])
+def test_scripts_get_the_uri_of_each_disk_of_ours(disk_of, access):
+    far = disk_of(access, namespace="blue", **{"user-id": "joe"})
+    plain = disk_of(None, constants.DT_PLAIN)
+    guest = types.SimpleNamespace(disks_info=[plain, disk_of(access), far])
+
+    def stock(*given):
+        assert given == (guest, "an OS", 0)
+        return {"DISK_COUNT": "3"}
+
+    assert scripts.add_uris(stock, None, (guest, "an OS", 0), {}) == {
+        "DISK_COUNT": "3",
+        "DISK_1_URI": "rbd:vms/web.rbd.disk0",
+        "DISK_2_URI": Volume("vms", "web.rbd.disk0", "blue", "joe").uri(),
+    }
+
+
+def io_command(mode, kind, disk):
+    """Return the environment that Ganeti gives the script of a transfer."""
+    arguments = ("the instance", mode, kind, (disk, 3))
+
+    def stock(*given):
+        assert given == arguments
+        return {"EXPORT_INDEX": "3"}, "script |", "", None
+
+    environment, *rest = scripts.add_export_uri(stock, None, arguments, {})
+    assert rest == ["script |", "", None]
+    return environment
+
+
+@pytest.mark.parametrize("access", ["userspace", "kernelspace", None])
+def test_an_export_script_gets_the_uri_of_its_disk(disk_of, access):
+    told = io_command(constants.IEM_EXPORT, constants.IEIO_SCRIPT, disk_of(access))
+    assert told == {"EXPORT_INDEX": "3", "EXPORT_DISK_URI": "rbd:vms/web.rbd.disk0"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "dev_type"),
+    [
+        (constants.IEM_IMPORT, constants.IEIO_SCRIPT, constants.DT_RBD),
+        (constants.IEM_EXPORT, constants.IEIO_RAW_DISK, constants.DT_RBD),
+        (constants.IEM_EXPORT, constants.IEIO_SCRIPT, constants.DT_PLAIN),
+    ],
+)
+def test_other_transfers_are_as_ganeti_says(disk_of, mode, kind, dev_type):
+    assert io_command(mode, kind, disk_of(None, dev_type)) == {"EXPORT_INDEX": "3"}
+
+
 # Imports and exports, which go on after the call
 
 

@@ -1,5 +1,6 @@
 """An instance's images on its node: looked at, mapped, and those in the trash."""
 
+import dataclasses
 import errno
 import json
 
@@ -147,6 +148,17 @@ def test_a_device_is_told_even_while_the_cluster_is_silent(kvm, there, mapped, s
     first, _ = images.look(ASKED).disks
     assert first.device == "/dev/null"
     assert "cannot connect" in first.error
+
+
+def test_ceph_is_not_asked_where_nobody_asks_for_the_images(
+    kvm, there, mapped, storage
+):
+    mapped.devices[WEB0] = "/dev/null"
+    kvm.alive, kvm.disks = True, [("uuid-0", None)]
+    first, second = images.look(dataclasses.replace(ASKED, images=False)).disks
+    assert (first.image, first.error, first.device) == (None, None, "/dev/null")
+    assert (first.userspace, second.userspace) == (False, None)
+    assert storage.connections == 0
 
 
 def test_an_instance_that_does_not_run_has_no_access(kvm, there, mapped):

@@ -1,0 +1,131 @@
+"""A storage cluster that did not answer just now is not waited for again at once."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from fakes import FakeClock, FakeImage
+
+from ganeti_ceph import ceph
+from ganeti_ceph.disk import image, silence
+from ganeti_ceph.disk.uri import Volume
+from ganeti_ceph.errors import CephError
+
+WEB0 = Volume("vms", "web0")
+
+
+@pytest.fixture
+def tried(storage, images, monkeypatch):
+    """The clients that tried to connect, to a cluster with an image."""
+    images["web0"] = FakeImage(5)
+    tried, real = [], ceph.connect
+
+    def connect(conf, client, timeout):
+        tried.append(client)
+        return real(conf, client, timeout)
+
+    monkeypatch.setattr(ceph, "connect", connect)
+    return tried
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = FakeClock()
+    monkeypatch.setattr(silence.time, "monotonic", clock.monotonic)
+    return clock
+
+
+def failure(volume=WEB0):
+    with pytest.raises(CephError, match="cannot connect to the storage") as caught:
+        image.size(volume)
+    return caught.value
+
+
+def test_the_next_one_fails_at_once_in_the_same_words(tried, storage, clock):
+    storage.reachable = False
+    first, second = failure(), failure()
+    assert tried == ["client.admin"]
+    assert str(second).startswith(str(first))
+    assert second.errno == first.errno
+
+
+def test_many_at_a_time_wait_once(tried, storage, clock):
+    storage.reachable = False
+    with image.together():
+        failure()
+        failure()
+    assert len(tried) == 1
+
+
+def test_a_little_later_it_is_asked_again(tried, storage, clock):
+    storage.reachable = False
+    failure()
+    clock.sleep(6)
+    storage.reachable = True
+    assert image.size(WEB0) == 5
+
+
+def test_a_long_operation_does_not_wait_again_but_for_good_it_is_not_told(
+    tried, storage, clock
+):
+    storage.reachable = False
+    failure()
+    for _ in range(7):
+        clock.sleep(4)
+        failure()
+    assert len(tried) == 1
+    clock.sleep(4)
+    failure()
+    assert len(tried) == 2
+
+
+def test_a_note_of_before_a_reboot_does_not_count(tried, storage, clock):
+    clock.sleep(1000)
+    storage.reachable = False
+    failure()
+    clock.now = 3
+    storage.reachable = True
+    assert image.size(WEB0) == 5
+
+
+@pytest.mark.parametrize("other", [{"user": "joe"}, {"conf": "/etc/far"}])
+def test_other_users_and_clusters_are_asked(tried, storage, clock, other):
+    storage.reachable = False
+    failure()
+    storage.reachable = True
+    assert image.size(Volume("vms", "web0", **other)) == 5
+
+
+def test_who_had_less_time_than_usual_does_not_know(tried, storage, clock):
+    storage.reachable = False
+    with image.together(10):
+        failure()
+    storage.reachable = True
+    assert image.size(WEB0) == 5
+
+
+def test_an_answer_that_is_no_is_no_silence(tried, storage, clock):
+    storage.images.clear()
+    for _ in range(2):
+        with pytest.raises(CephError, match="no pool vms"):
+            image.size(WEB0)
+    assert len(tried) == 2
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", "[1]", '["a", "b", "c"]', "7"])
+def test_a_note_that_is_not_whole_does_not_count(tried, storage, clock, text):
+    storage.reachable = False
+    failure()
+    (note,) = silence.ROOT.iterdir()
+    note.write_text(text)
+    storage.reachable = True
+    assert image.size(WEB0) == 5
+
+
+def test_where_no_note_can_be_left_each_one_waits(tried, storage, clock, monkeypatch):
+    monkeypatch.setattr(silence, "ROOT", Path("/proc/nowhere/silent"))
+    storage.reachable = False
+    with contextlib.suppress(CephError):
+        image.size(WEB0)
+    failure()
+    assert len(tried) == 2
