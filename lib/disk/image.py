@@ -51,6 +51,9 @@ Seen = TypeVar("Seen")
 #: What the name of a copy ends with as long as it is not whole.
 UNFINISHED = ".ganeti-copy"
 
+#: Seconds for a storage cluster to answer that did not answer just now.
+_MOMENT = 1
+
 #: Seconds after which Ceph takes a client that is gone for dead.
 _FORGOTTEN = 30
 
@@ -449,16 +452,31 @@ def _cluster(place: Place) -> Iterator[rados.Rados]:
 
 
 def _connect(stack: contextlib.ExitStack, place: Place, timeout: int) -> rados.Rados:
-    silence.check(place.conf, place.client)
+    key = place.conf, place.client
+    if said := silence.told(*key):
+        _see_whether_it_is_back(place, said)
     try:
-        return stack.enter_context(
-            ceph.connect(place.conf, place.client, timeout=timeout)
-        )
+        return stack.enter_context(ceph.connect(*key, timeout=timeout))
     except CephError as err:
         # Who had less time than usual does not know.
         if timeout >= ceph.TIMEOUT:
-            silence.note(place.conf, place.client, err)
+            silence.note(*key, err)
         raise
+
+
+def _see_whether_it_is_back(place: Place, said: str) -> None:
+    key = place.conf, place.client
+    try:
+        with ceph.connect(*key, timeout=_MOMENT):
+            pass
+    except CephError as err:
+        if err.errno != errno.ETIMEDOUT:
+            raise
+        silence.note(*key, CephError(said, errno.ETIMEDOUT))
+        raise CephError(
+            f"{said}; that was just now, so it was not waited for so long again",
+            errno.ETIMEDOUT,
+        ) from err
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A storage cluster that did not answer just now is not waited for again at once.
+"""A storage cluster that did not answer just now is not waited for so long again.
 
 Ganeti handles the disks of an instance one after the other, each in a process of its
 own of the node daemon, and does not stop at the first failure: each would wait as long
@@ -18,36 +18,38 @@ from ganeti_ceph.node import files
 
 ROOT = files.SCRATCH / "silent"
 
-#: Seconds for which a note counts, from the last process on that it was told: enough
-#: until the next disk of the same operation, and too few for anybody to have mended the
-#: cluster and tried again.
+#: Seconds for which a note counts, from the last process on that waited in vain: enough
+#: until the next disk of the same operation.
 _LIFE = 5
-#: Seconds after which the cluster is asked again anyway.
+#: Seconds after which the cluster is waited for as long as usual anyway.
 _END = 30
 
 
-def check(conf: str, client: str) -> None:
-    """Raise what another process told of a cluster that did not answer just now."""
-    path = _note(conf, client)
-    try:
-        began, last, said = json.loads(path.read_text(encoding="utf-8"))
-        now = time.monotonic()
-        # What is older than the last boot may be of any time.
-        counts = 0 <= now - last < _LIFE and 0 <= now - began < _END
-    except (OSError, ValueError, TypeError):
-        return
-    if counts:
-        _write(path, began, said)
-        raise CephError(
-            f"{said}; that was just now, so it was not asked once more",
-            errno.ETIMEDOUT,
-        )
+def told(conf: str, client: str) -> str | None:
+    """Return what another process told of a cluster that did not answer just now."""
+    found = _read(conf, client)
+    return found[1] if found else None
 
 
 def note(conf: str, client: str, error: CephError) -> None:
     """Let others know that a cluster did not answer; no other error is noted."""
     if error.errno == errno.ETIMEDOUT:
-        _write(_note(conf, client), time.monotonic(), str(error))
+        found = _read(conf, client)
+        began = found[0] if found else time.monotonic()
+        _write(_note(conf, client), began, str(error))
+
+
+def _read(conf: str, client: str) -> tuple[float, str] | None:
+    """Return since when a cluster does not answer and what is told of it."""
+    try:
+        text = _note(conf, client).read_text(encoding="utf-8")
+        began, last, said = json.loads(text)
+        now = time.monotonic()
+        # What is older than the last boot may be of any time.
+        counts = 0 <= now - last < _LIFE and 0 <= now - began < _END
+    except (OSError, ValueError, TypeError):
+        return None
+    return (began, said) if counts else None
 
 
 def _note(conf: str, client: str) -> Path:
