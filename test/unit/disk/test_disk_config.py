@@ -422,13 +422,18 @@ def test_only_a_node_with_our_storage_is_asked(cluster, change):
     assert cluster.granted == []
 
 
-def test_another_node_is_asked_where_one_fails(cluster):
-    nodes = fakes.make_nodes(4)
+def have_mons(cluster, count):
+    """Have so many nodes that are part of the storage, each with a mon and its key."""
+    nodes = fakes.make_nodes(count)
     cluster.cfg.add_group("default", nodes)
     for node in nodes:
         cluster.cfg.find(node.name).AddTag(state.NODE_READY)
     cluster.rpc = fakes.FakeRpc({node.uuid: node.name for node in nodes})
     cluster.rpc.answers("ceph_look", fakes.holds_key())
+
+
+def test_another_node_is_asked_where_one_fails(cluster):
+    have_mons(cluster, 4)
     asked, failing = [], 2
 
     def answer(node, sent):
@@ -447,12 +452,7 @@ def test_another_node_is_asked_where_one_fails(cluster):
 
 
 def test_a_storage_cluster_that_is_silent_is_waited_for_once(cluster, monkeypatch):
-    nodes = fakes.make_nodes(3)
-    cluster.cfg.add_group("default", nodes)
-    for node in nodes:
-        cluster.cfg.find(node.name).AddTag(state.NODE_READY)
-    cluster.rpc = fakes.FakeRpc({node.uuid: node.name for node in nodes})
-    cluster.rpc.answers("ceph_look", fakes.holds_key())
+    have_mons(cluster, 3)
     clock = fakes.FakeClock()
     monkeypatch.setattr(config, "time", clock)
     asked = []
