@@ -87,17 +87,19 @@ echo '{{"device": {{"type": "nvme"}},
  "nvme_smart_health_information_log": {{"percentage_used": {used}}}}}'
 """
 
-#: Panels without anything to show if nothing is wrong, no instance does anything, and
-#: disks are loop devices.
-MAY_BE_EMPTY = {
-    "Health checks",
-    "Full in",
+#: Panels that show instances.
+OF_INSTANCES = {
     "By space",
     "By growth in a day",
     "Given out",
     "Bytes read and written",
     "Operations",
     "How long a write takes",
+}
+#: Other panels without anything to show if nothing is wrong and disks are loop devices.
+MAY_BE_EMPTY = {
+    "Health checks",
+    "Full in",
     "Disks that wear out",
     "Daemons that ended in an hour",
 }
@@ -625,18 +627,47 @@ def test_disk_that_wears_out_and_fails(lab: TestLab, prometheus: Prometheus) -> 
 
 def test_dashboard_has_answers(prometheus: Prometheus) -> None:
     """What it asks of a healthy cluster has numbers, where there can be any."""
-    path = RULES.with_name("ganeti-ceph-dashboard.json")
     asked = [
-        (panel["title"], _filled_in(target["expr"]))
-        for panel in json.loads(path.read_text())["panels"]
-        for target in panel.get("targets", [])
-        if panel["title"] not in MAY_BE_EMPTY
+        (title, expr)
+        for title, expr in _asked()
+        if title not in MAY_BE_EMPTY | OF_INSTANCES
     ]
     assert len(asked) > 20
     # After a fault, the storage cluster itself knows some only after a while.
     end = time.monotonic() + PATIENCE
     while empty := {title for title, expr in asked if not prometheus.query(expr)}:
         assert time.monotonic() < end, empty
+
+
+def test_dashboard_shows_an_instance_that_writes(
+    lab: TestLab, prometheus: Prometheus
+) -> None:
+    asked = {title: expr for title, expr in _asked() if title in OF_INSTANCES}
+    assert set(asked) == OF_INSTANCES
+    guest = Guest(lab, "guest6.lab.example")
+    guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G")
+    try:
+        end = time.monotonic() + PATIENCE
+        while asked:
+            asked = {
+                title: expr
+                for title, expr in asked.items()
+                if guest.name not in prometheus.names(expr)
+            }
+            assert time.monotonic() < end, asked
+            time.sleep(1)
+    finally:
+        guest.gnt("remove -f --shutdown-timeout=0")
+
+
+def _asked() -> list[tuple[str, str]]:
+    """Return the dashboard's panels, and what they ask."""
+    path = RULES.with_name("ganeti-ceph-dashboard.json")
+    return [
+        (panel["title"], _filled_in(target["expr"]))
+        for panel in json.loads(path.read_text())["panels"]
+        for target in panel.get("targets", [])
+    ]
 
 
 def _filled_in(expr: str) -> str:

@@ -230,6 +230,37 @@ def test_reports_have_the_format_of_ganetis_own(ready, node):
     assert names[-3:] == ["ceph-cluster", "ceph-node", "ceph-disks"]
 
 
+#: What DRBD tells of a disk of which the other half is there, and is not.
+_DRBD = """version: 8.4.11 (api:1/proto:86-101)
+srcversion: FC3433D849E3B88C1E7B55C
+ 0: cs:{} C r-----
+    ns:0 nr:0 dw:0 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:{}
+"""
+
+
+@pytest.mark.parametrize(
+    ("connection", "behind", "code"),
+    [
+        ("Connected ro:Primary/Secondary ds:UpToDate/UpToDate", 0, 0),
+        ("WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown", 4096, 1),
+    ],
+)
+def test_ganetis_reports_of_a_status_fit_the_same_schema(
+    ready, connection, behind, code
+):
+    """Of Ganeti's collectors with a status KVM nodes have DRBD's, run by itself."""
+    told = ready.run(
+        "node1",
+        "cat > /tmp/drbd && echo '[]' > /tmp/pairs && /usr/lib/ganeti/mon-collector"
+        " drbd --drbd-status=/tmp/drbd --drbd-pairing=/tmp/pairs",
+        stdin=_DRBD.format(connection, behind),
+    ).stdout
+    assert json.loads(told)["kind"] == 1
+    assert json.loads(told)["data"]["status"]["code"] == code
+    schema = SCHEMA.read_text(encoding="utf-8")
+    ready.run("node1", ["python3", "-c", _CHECK, schema], stdin=f"[{told}]")
+
+
 def test_without_mond_there_is_ours(ready):
     ready.run("node3", "pkill -x ganeti-mond")
     names = [one["name"] for one in json.loads(get(ready, "node3", "/1/report/all"))]
@@ -403,6 +434,9 @@ def test_an_instance_that_writes_is_seen_to(ready, guest):
     seen = disk(await_report(ready, "node1", "ceph-disks", active))
     assert seen["watchers"] == ["node2.lab.example"]
     assert seen["lock_owner"] == "node2.lab.example"
+    page = get(ready, "node1", "/status")
+    assert f"Written by {guest.name}" in page
+    assert f"Of all I/O, {guest.name}" in page
 
 
 def test_a_pool_that_fills_is_told_with_what_to_do(ready):
@@ -565,6 +599,8 @@ def test_one_that_is_missing_is_told_and_brought_back(ready):
     ready.run("node2", f"systemctl disable --now {UNIT}; rm {keyring}")
     shown = ready.run("node1", "gnt-storage status").stdout
     assert "node2.lab.example: to do: get the collector's key and start" in shown
+    told = ready.run("node1", "gnt-cluster verify --error-codes", check=False)
+    assert "collector's key" in told.stdout
     ready.run("node1", "gnt-storage repair")
     ready.run("node2", f"systemctl is-active {UNIT} && systemctl is-enabled {UNIT}")
     assert "nothing to do" in ready.run("node1", "gnt-storage repair").stdout

@@ -5,6 +5,7 @@ import json
 import pytest
 from conftest import NewLab, TestLab
 from guests import Guest
+from test_collector import await_metrics, report
 from test_init import DISK, INIT, modify, wait_healthy
 
 pytestmark = pytest.mark.slow
@@ -34,6 +35,12 @@ def test_a_storage_cluster_on_ipv6(new_lab: NewLab) -> None:
     (rule,) = (one for one in rules if one["rule_name"] == "ganeti-rack")
     assert any(step.get("type") == "rack" for step in rule["steps"])
     assert "v2:[" in lab.run("node1", "ceph mon dump").stdout
+
+    # The one collector that tells of the storage cluster is the mon's.
+    seen = await_metrics(lab, lambda seen: seen.values("health_status") == [0])
+    assert seen.value("up", node="node3.lab.example") == 1
+    mons = report(lab, "node1", "ceph-cluster")["mons"]
+    assert [mon["address"][:1] for mon in mons] == ["["]
 
     # The administrator's key is with the mon, and disks need it nowhere else.
     for node, kept in ("node1", 0), ("node2", 1), ("node3", 1):

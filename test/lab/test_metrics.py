@@ -300,6 +300,21 @@ def osd_is_out(lab: TestLab) -> Cause:
             lab.run("node1", f"ceph osd in {osd}")
 
 
+def osd_comes_back(lab: TestLab) -> Cause:
+    """What was written without it is copied to it, and nothing else is wrong."""
+    osd = first_osd(lab, "node3")
+    with told_pool(lab):
+        settle(lab, "told")
+        lab.run("node3", f"systemctl stop ceph-osd@{osd}")
+        try:
+            until(lab, lambda seen: seen.value("osds_up") == 2)
+            python(lab, _MANY)
+            yield {}
+        finally:
+            start(lab, "node3", f"osd@{osd}")
+        yield {}
+
+
 def osd_is_added(lab: TestLab) -> Cause:
     yield {}
     with small_osd(lab) as new:
