@@ -51,8 +51,6 @@ Seen = TypeVar("Seen")
 #: What the name of a copy ends with as long as it is not whole.
 UNFINISHED = ".ganeti-copy"
 
-#: Seconds for a storage cluster to answer that did not answer just now.
-_MOMENT = 1
 
 #: Seconds after which Ceph takes a client that is gone for dead.
 _FORGOTTEN = 30
@@ -453,30 +451,31 @@ def _cluster(place: Place) -> Iterator[rados.Rados]:
 
 def _connect(stack: contextlib.ExitStack, place: Place, timeout: int) -> rados.Rados:
     key = place.conf, place.client
-    if said := silence.told(*key):
-        _see_whether_it_is_back(place, said)
+    if silent := silence.told(*key):
+        _see_whether_it_is_back(place, silent, min(timeout, silent.left))
     try:
         return stack.enter_context(ceph.connect(*key, timeout=timeout))
     except CephError as err:
-        # Who had less time than usual does not know.
-        if timeout >= ceph.TIMEOUT:
-            silence.note(*key, err)
+        silence.note(*key, err, timeout)
         raise
 
 
-def _see_whether_it_is_back(place: Place, said: str) -> None:
+def _see_whether_it_is_back(
+    place: Place, silent: silence.Silence, timeout: int
+) -> None:
     key = place.conf, place.client
     try:
-        with ceph.connect(*key, timeout=_MOMENT):
+        with ceph.connect(*key, timeout=timeout):
             pass
     except CephError as err:
         if err.errno != errno.ETIMEDOUT:
             raise
-        silence.note(*key, CephError(said, errno.ETIMEDOUT))
+        silence.note(*key, CephError(silent.said, errno.ETIMEDOUT), timeout)
         raise CephError(
-            f"{said}; that was just now, so it was not waited for so long again",
+            f"{silent.said}; that was just now, so it was not waited for so long again",
             errno.ETIMEDOUT,
         ) from err
+    silence.forget(*key)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,12 @@
 
 Ganeti handles the disks of an instance one after the other, each in a process of its
 own of the node daemon, and does not stop at the first failure: each would wait as long
-as the first one did.  So who waited in vain leaves a note on the node.
+as the first one did, and Ganeti may have asked for the pool's room before.  So who
+waited in vain leaves a note on the node, and all together wait as long as one alone.
 """
 
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -13,6 +15,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
+from ganeti_ceph import ceph
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.node import files
 
@@ -22,25 +25,27 @@ ROOT = files.SCRATCH / "silent"
 #: until the next disk of the same operation.
 _LIFE = 5
 #: Seconds after which the cluster is waited for as long as usual anyway.
-_END = 30
+_END = 55
+#: Seconds that it has at the least, in which one that is back answers.
+_MOMENT = 1
 
 
-def told(conf: str, client: str) -> str | None:
+@dataclasses.dataclass(frozen=True)
+class Silence:
+    """What others know of a cluster that did not answer just now."""
+
+    #: When the first of them began to wait.
+    began: float
+    said: str
+
+    @property
+    def left(self) -> int:
+        """The seconds that the cluster still has to answer."""
+        return max(_MOMENT, round(self.began + ceph.TIMEOUT - time.monotonic()))
+
+
+def told(conf: str, client: str) -> Silence | None:
     """Return what another process told of a cluster that did not answer just now."""
-    found = _read(conf, client)
-    return found[1] if found else None
-
-
-def note(conf: str, client: str, error: CephError) -> None:
-    """Let others know that a cluster did not answer; no other error is noted."""
-    if error.errno == errno.ETIMEDOUT:
-        found = _read(conf, client)
-        began = found[0] if found else time.monotonic()
-        _write(_note(conf, client), began, str(error))
-
-
-def _read(conf: str, client: str) -> tuple[float, str] | None:
-    """Return since when a cluster does not answer and what is told of it."""
     try:
         text = _note(conf, client).read_text(encoding="utf-8")
         began, last, said = json.loads(text)
@@ -49,7 +54,24 @@ def _read(conf: str, client: str) -> tuple[float, str] | None:
         counts = 0 <= now - last < _LIFE and 0 <= now - began < _END
     except (OSError, ValueError, TypeError):
         return None
-    return (began, said) if counts else None
+    return Silence(began, said) if counts else None
+
+
+def note(conf: str, client: str, error: CephError, waited: int) -> None:
+    """Let others know that a cluster did not answer; no other error is noted.
+
+    ``waited`` is for how many seconds.
+    """
+    if error.errno == errno.ETIMEDOUT:
+        found = told(conf, client)
+        began = found.began if found else time.monotonic() - waited
+        _write(_note(conf, client), began, str(error))
+
+
+def forget(conf: str, client: str) -> None:
+    """Let others know that a cluster is back."""
+    with contextlib.suppress(OSError):
+        _note(conf, client).unlink()
 
 
 def _note(conf: str, client: str) -> Path:

@@ -9,6 +9,7 @@ import errno
 from typing import Any
 
 from ganeti_ceph import ceph
+from ganeti_ceph.disk import silence
 from ganeti_ceph.disk.options import DiskOptions
 from ganeti_ceph.errors import CephError
 
@@ -42,15 +43,21 @@ def ask(options: DiskOptions, pool: str | None) -> Space:
     a pool of its own, that one's room counts.  Raises :class:`CephError`, with ENOENT
     where this node has no storage or the storage cluster no such pool.
     """
-    with ceph.connect(options.conf, f"client.{options.user}", TIMEOUT) as cluster:
-        names = (
-            options.data_pool,
-            cluster.conf_get(_DATA_POOL),
-            pool,
-            cluster.conf_get(_POOL),
-        )
-        name = next(filter(None, names))
-        return of_pool(ceph.command(cluster, "df", detail="detail"), name)
+    key = options.conf, f"client.{options.user}"
+    try:
+        with ceph.connect(*key, timeout=TIMEOUT) as cluster:
+            names = (
+                options.data_pool,
+                cluster.conf_get(_DATA_POOL),
+                pool,
+                cluster.conf_get(_POOL),
+            )
+            name = next(filter(None, names))
+            return of_pool(ceph.command(cluster, "df", detail="detail"), name)
+    except CephError as err:
+        # Who asks on behalf of a disk will soon wait for the same.
+        silence.note(*key, err, TIMEOUT)
+        raise
 
 
 def of_pool(answer: Any, name: str) -> Space:

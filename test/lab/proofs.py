@@ -198,9 +198,7 @@ CHANGES: Mapping[str, tuple[Row, ...]] = {
         field(f"{_RECOVERY}.progress[0].message", appears()),
         field(f"{_RECOVERY}.progress[0].done", appears(0)),
     ),
-    "osd_comes_back": (
-        field("ceph-cluster status.code", becomes(1)),
-    ),
+    "osd_comes_back": (field("ceph-cluster status.code", becomes(1)),),
     "osd_is_added": (
         metric("osds", becomes(4)),
         metric("osd_size_bytes", becomes(4 * GIB), daemon="osd.$new"),

@@ -7,7 +7,8 @@ import pytest
 from fakes import FakeClock, FakeImage
 
 from ganeti_ceph import ceph
-from ganeti_ceph.disk import image, silence
+from ganeti_ceph.disk import image, silence, space
+from ganeti_ceph.disk.options import DiskOptions
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import CephError
 
@@ -107,12 +108,42 @@ def test_other_users_and_clusters_are_asked(tried, storage, clock, other):
     assert tried == [ceph.TIMEOUT, ceph.TIMEOUT]
 
 
-def test_who_had_less_time_than_usual_does_not_know(tried, storage, clock):
+def test_after_one_with_less_time_than_usual_the_next_has_the_rest(
+    tried, storage, clock
+):
     storage.reachable = False
     with image.together(10):
         failure()
+    clock.sleep(2)
     failure()
-    assert tried == [10, ceph.TIMEOUT]
+    assert tried == [10, ceph.TIMEOUT - 12]
+
+
+def test_who_asks_for_the_pools_room_waits_for_the_disk_too(tried, storage, clock):
+    storage.reachable = False
+    with pytest.raises(CephError):
+        space.ask(DiskOptions(), "vms")
+    failure(Volume("vms", "web0", user=DiskOptions().user))
+    assert tried == [space.TIMEOUT, ceph.TIMEOUT - space.TIMEOUT]
+
+
+def test_nobody_has_more_time_for_what_others_left(tried, storage, clock):
+    storage.reachable = False
+    with image.together(5):
+        failure()
+    with image.together(5):
+        failure()
+    assert tried == [5, 5]
+
+
+def test_one_that_answers_is_silent_no_more(tried, storage, clock):
+    storage.reachable = False
+    failure()
+    storage.reachable = True
+    image.size(WEB0)
+    storage.reachable = False
+    failure()
+    assert tried == [ceph.TIMEOUT, 1, ceph.TIMEOUT, ceph.TIMEOUT]
 
 
 def test_an_answer_that_is_no_is_no_silence(tried, storage, clock):
