@@ -16,8 +16,9 @@ from ganeti_ceph.secret import Secret
 CONF = "/etc/ceph/ceph.conf"
 ADMIN = "client.admin"
 
-#: Seconds that a cluster without an answer may take: to connect, and per operation.
-TIMEOUT = 25
+#: Seconds that a cluster without an answer may take: to connect, and per operation; so
+#: few that a whole job, with all that Ganeti does besides, ends within 30.
+TIMEOUT = 20
 
 #: How a client looks for mons that are only just starting: it asks again after
 #: fractions of a second, which grow, where Ceph's own choice begins with three seconds.

@@ -25,7 +25,7 @@ ROOT = files.SCRATCH / "silent"
 #: until the next disk of the same operation.
 _LIFE = 5
 #: Seconds after which the cluster is waited for as long as usual anyway.
-_END = 55
+_END = 50
 #: Seconds that it has at the least, in which one that is back answers.
 _MOMENT = 1
 

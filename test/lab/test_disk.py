@@ -17,8 +17,9 @@ from guests import Guest, hold, images
 NODES = ("node1", "node2", "node3")
 RBD = "/usr/bin/rbd"
 NOTES = "/root/rbd-was-run"
-#: Seconds that a job may take where the storage cluster does not answer.
-BOUND = 60
+#: Seconds that a job may take where the storage cluster does not answer: 30, and more
+#: for a machine with other work.
+BOUND = 45
 
 ADD = "add -t rbd -o lab-guest -B memory=128M -n node1"
 
@@ -278,6 +279,10 @@ def test_a_dead_storage_cluster_is_one_clear_error_in_bounded_time(
         try:
             guest.gnt("shutdown")
             begun = time.monotonic()
+            # Where to is Ganeti's choice, for which it asks for the pool's room.
+            of_move = refused(four.gnt("failover -f", check=False))
+            moving = time.monotonic() - begun
+            begun = time.monotonic()
             failing = [pool.submit(start, guest), pool.submit(add_third, lab)]
             started = pool.submit(start, four)
             said = [refused(one.result()) for one in failing]
@@ -289,7 +294,8 @@ def test_a_dead_storage_cluster_is_one_clear_error_in_bounded_time(
     for text in said:
         assert text.count("cannot connect to the storage cluster") == 1, text
     assert of_four.count("cannot connect to the storage cluster") == 4, of_four
-    assert took < BOUND
+    assert of_move.count("cannot connect to the storage cluster") == 1, of_move
+    assert max(moving, took) < BOUND
     lab.run("node1", "ceph --connect-timeout=60 mon stat")
     four.gnt("remove -f")
 

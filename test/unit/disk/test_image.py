@@ -385,7 +385,7 @@ def test_a_cluster_that_does_not_answer_is_waited_for_once(many):
     err = failure(image.sizes, WEB.place, MANY)
     assert err.errno == errno.ETIMEDOUT
     assert str(err) == (
-        "cannot look at the images in vms: no answer within 25 s; look at 'ceph -s'"
+        "cannot look at the images in vms: no answer within 20 s; look at 'ceph -s'"
     )
 
 
@@ -853,8 +853,8 @@ SLOW = {"OSD_DOWN": {"summary": {"message": "1 osds down"}, "detail": []}}
 @pytest.mark.parametrize(
     ("number", "checks", "reason"),
     [
-        (errno.ETIMEDOUT, {}, "no answer within 25 s; look at 'ceph -s'"),
-        (errno.ETIMEDOUT, SLOW, "no answer within 25 s; look at 'ceph -s'"),
+        (errno.ETIMEDOUT, {}, "no answer within 20 s; look at 'ceph -s'"),
+        (errno.ETIMEDOUT, SLOW, "no answer within 20 s; look at 'ceph -s'"),
         (errno.ETIMEDOUT, FULL, "pool 'vms' is full (running out of quota)"),
         (errno.ENOSPC, {}, "No space left on device"),
         (errno.ENOSPC, {"OSD_FULL": FULL["OSD_FULL"]}, "osd.0 is full; osd.1 is full"),
@@ -886,7 +886,7 @@ def test_a_cluster_that_cannot_even_say_whether_it_is_full_is_slow(
 
     monkeypatch.setattr(storage, "mon_command", silent)
     storage.failures["write"] = rbd.OSError("no", errno.ETIMEDOUT)
-    assert "no answer within 25 s" in str(failure(image.write, WEB, [b"x"]))
+    assert "no answer within 20 s" in str(failure(image.write, WEB, [b"x"]))
 
 
 def test_a_failure_without_a_number_is_one_of_input_and_output(storage, web):
@@ -931,7 +931,7 @@ def test_a_connection_is_shared_within_a_block_and_ends_with_it(storage, web, en
     assert storage.connections == 2
 
 
-@pytest.mark.parametrize(("timeout", "seconds"), [({}, 25), ({"timeout": 8}, 8)])
+@pytest.mark.parametrize(("timeout", "seconds"), [({}, 20), ({"timeout": 8}, 8)])
 def test_a_block_may_give_ceph_less_time(storage, web, timeout, seconds):
     storage.failures["resize"] = rbd.Timeout("no", errno.ETIMEDOUT)
     with image.together(**timeout):

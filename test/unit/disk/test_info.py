@@ -207,9 +207,9 @@ def test_a_node_that_does_not_answer_is_asked_once_and_said(query, web):
 
 
 def test_a_failure_of_one_image_is_said(query, web):
-    query.facts = DiskFacts(None, "no answer within 25 s", None, None)
+    query.facts = DiskFacts(None, "no answer within 20 s", None, None)
     first, _ = query.statuses()
-    assert first[2:] == [("image state", "unknown: no answer within 25 s")]
+    assert first[2:] == [("image state", "unknown: no answer within 20 s")]
 
 
 @pytest.mark.parametrize("why", ["static", "offline"])
