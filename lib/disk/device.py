@@ -1,7 +1,7 @@
 """Ganeti's block device for an rbd disk: an image, mapped where its access needs it.
 
 In userspace access QEMU opens the image by itself: there is no path, no device number
-and nothing to do for opening and closing.  In kernelspace access the image is mapped
+and nothing to do for opening it.  In kernelspace access the image is mapped
 while the disk is active.  Making one of these objects never maps anything.
 """
 
@@ -130,12 +130,21 @@ class ImageDevice(base.BlockDev):  # type: ignore[misc]
             self.Map()
 
     def Close(self) -> None:
-        """Do nothing: who uses the image closes it."""
+        """Unmap the image, which a migration that broke may have left mapped.
+
+        Ganeti closes disks on a node that the instance is not on.  A device that is in
+        use stays: what must not happen beside it asks for itself.
+        """
+        with contextlib.suppress(Error):
+            self._unmap()
 
     def Shutdown(self) -> None:
         """Unmap the image if it is mapped on this node."""
         with _failing_as_ganeti():
-            mappers.unmap(self.volume)
+            self._unmap()
+
+    def _unmap(self) -> None:
+        mappers.unmap(self.volume)
         self._show(None)
 
     def Rename(self, new_id: Any) -> None:

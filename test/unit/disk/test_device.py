@@ -381,6 +381,19 @@ def test_nothing_is_asked_for_what_is_qemus(found, ganeti, name):
     assert ganeti.storage.connections == before
 
 
+def test_what_a_broken_migration_left_mapped_is_unmapped(mapped, ganeti):
+    mapped.Close()
+    assert ganeti.mappers.devices == {}
+    assert mapped.dev_path is None
+
+
+def test_what_is_in_use_stays_mapped(mapped, ganeti):
+    ganeti.mappers.failing = "/dev/null is in use: mounted at /mnt"
+    mapped.Close()
+    assert mapped.dev_path == "/dev/null"
+    assert ganeti.mappers.devices == {VOLUME: "/dev/null"}
+
+
 def test_a_new_name_of_the_instance_changes_nothing(found, images):
     found.Rename(("rbd", "other"))
     assert set(images) == {NAME}
