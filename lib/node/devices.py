@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ganeti_ceph.run import Runner
 
 #: How much is read at both ends of a device, to see whether it can be read at all.
 _PROBED = 2**20
+#: Seconds after which another one who looks at a device is long done.
+_LOOK = 1
 #: How much is zeroed at both ends of a device that is wiped, in bytes.
 WIPED = 100 * 2**20
 #: Names that stay with a device, from the one that tells it best.
@@ -212,6 +215,10 @@ def check_unchanged(path: str, wipe: bool, run: Runner, *, own: str = "") -> Dev
     ``own`` is the UUID of an OSD that may be on it, begun and not finished.
     """
     device = look(path, run)
+    if device.busy:
+        # Who looks at it ('gnt-storage status' does) has it for a moment, too.
+        time.sleep(_LOOK)
+        device = look(path, run)
     if not device.real_path:
         raise ExecError(f"{path} is gone")
     if device.failing:

@@ -262,6 +262,7 @@ def test_a_device_that_wipefs_cannot_open_hides_no_other(disk, monkeypatch):
 def looks_like(monkeypatch, **changes):
     device = make_device(**changes)
     monkeypatch.setattr(devices, "look", lambda path, run: device)
+    monkeypatch.setattr(devices, "_LOOK", 0)
     return device
 
 
@@ -284,6 +285,19 @@ def test_a_device_is_looked_at_again_before_it_is_written_to(
     else:
         with pytest.raises(ExecError, match="/dev/sdb"):
             devices.check_unchanged("/dev/sdb", wipe, FakeRunner())
+
+
+@pytest.mark.parametrize(("second", "good"), [("", True), ("a file system", False)])
+def test_who_only_looks_at_a_device_as_well_is_waited_for(monkeypatch, second, good):
+    seen = [make_device("/dev/sdb", busy=busy) for busy in ("another", second)]
+    monkeypatch.setattr(devices, "look", lambda path, run: seen.pop(0))
+    monkeypatch.setattr(devices, "_LOOK", 0)
+    if good:
+        devices.check_unchanged("/dev/sdb", False, FakeRunner())
+    else:
+        with pytest.raises(ExecError, match="/dev/sdb is in use: a file system"):
+            devices.check_unchanged("/dev/sdb", False, FakeRunner())
+    assert seen == []
 
 
 @pytest.mark.parametrize(
