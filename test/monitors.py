@@ -12,6 +12,7 @@ class Qemu:
         self.asked = []
         self.logged = []
         self.secrets = {}
+        self.threads = []
         self.blocks = []
         self.is_open = False
 
@@ -21,7 +22,12 @@ class Qemu:
     def answer(self, command, arguments):
         assert self.is_open, f"{command} over no connection"
         self.asked.append((command, arguments))
-        if command == "object-add":
+        if command == "object-add" and arguments["qom-type"] == "iothread":
+            assert {"id": arguments["id"]} not in self.threads
+            self.threads.append({"id": arguments["id"]})
+        elif command == "query-iothreads":
+            return self.threads
+        elif command == "object-add":
             assert arguments["id"] not in self.secrets
             self.secrets[arguments["id"]] = arguments
         elif command == "object-del":

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ganeti_ceph.disk import device, limits, login, mappers, options, uri
+from ganeti_ceph.disk import device, iothread, limits, login, mappers, options, uri
 from ganeti_ceph.disk.login import Login
 from ganeti_ceph.disk.monitor import Monitor
 from ganeti_ceph.disk.uri import Volume
@@ -43,13 +43,20 @@ def block_device(
     return {**told, "discard": _discard(disk)} if device.is_rbd(disk) else told
 
 
-def drives(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    """Give rbd disks' drives their own way of discarding, in Ganeti 3.0's form.
+def start(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Give rbd disks that QEMU starts with what Ganeti has no options for."""
+    words = wrapped(*args, **kwargs)
+    (_, disks, _, _) = args
+    if "-drive" in words:
+        _change_drives(disks, words)
+    return iothread.start([disk for disk, _, _ in disks], words)
+
+
+def _change_drives(disks: Any, words: list[str]) -> None:
+    """Have rbd disks' drives discard as they are told, in Ganeti 3.0's form.
 
     Those that get no name there (IDE) get one, for their limits.
     """
-    words = wrapped(*args, **kwargs)
-    (_, disks, _, _) = args
     places = [place for place, word in enumerate(words, 1) if word == "-drive"]
     for place, (disk, _, _) in zip(places, disks, strict=True):
         if not device.is_rbd(disk):
@@ -58,7 +65,6 @@ def drives(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
             words[place] += f",id={disk.hvinfo['id']}"
         # Of an option that is given twice QEMU takes the last.
         words[place] += f",discard={_discard(disk)}"
-    return words
 
 
 def plug_node(
@@ -69,6 +75,7 @@ def plug_node(
     if not device.is_rbd(disk):
         return wrapped(*args, **kwargs)
     qemu = Monitor(instance, _PATIENCE)
+    iothread.plug(disk, qemu)
     if device.is_userspace(disk):
         with _opening(disk, qemu) as driver:
             wrapped(disk, access, writeback, direct, {**node, "file": driver})
@@ -89,6 +96,7 @@ def plug_drive(
     if not device.is_rbd(disk):
         return wrapped(*args, **kwargs)
     qemu = Monitor(instance, _PATIENCE)
+    iothread.plug(disk, qemu)
     if device.is_userspace(disk):
         with _opening(disk, qemu) as driver:
             wrapped(disk, name, _as_file(disk, driver), add_drive)

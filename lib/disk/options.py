@@ -115,6 +115,12 @@ def _one_of(words: type[Word], text: str) -> Word:
         raise UsageError(f"use one of {', '.join(words)}") from None
 
 
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise UsageError("use yes or no")
+    return text == "yes"
+
+
 def _features(text: str) -> tuple[str, ...] | None:
     if text == "auto":
         return None
@@ -295,6 +301,16 @@ class DiskOptions:
         "What becomes of space that the instance discards: unmap gives it back to the"
         " pool, ignore keeps it. It goes before KVM's disk_discard, and holds from the"
         " instance's next start on.",
+        changeable=True,
+    )
+    io_thread: bool = _declare(
+        "io-thread",
+        "no",
+        _yes_or_no,
+        "yes|no",
+        "Whether QEMU does the disk's I/O in a thread of its own, so that a busy disk"
+        " does not hold up others; for disk_type=paravirtual, from the instance's next"
+        " start on or when the disk is plugged in.",
         changeable=True,
     )
     #: Requests per second; 0 for no limit.

@@ -697,9 +697,8 @@ JOINS: tuple[Join, ...] = (
         "KVMHypervisor._GenerateKVMBlockDevicesOptions",
         Kind.WRAP,
         ("self, up_hvp, kvm_disks, kvmhelp, devlist",),
-        "ganeti_ceph.disk.guest:drives",
-        "disks discard as they are told, and the I/O of IDE disks is limited",
-        ("3.0",),
+        "ganeti_ceph.disk.guest:start",
+        "disks discard as they are told, and have threads and limits of their own",
     ),
     Join(
         "ganeti.hypervisor.hv_kvm",

@@ -79,7 +79,7 @@ def locked_in(ready: TestLab) -> Guest:
     guest = Guest(ready, LOCKED_IN)
     model = ("security_model=user", f"security_domain={USER}")
     locks = ("use_chroot=true", *model, f"kvm_extra={SANDBOX}")
-    add(guest, locks, "0:size=1G,iops=3000,bandwidth=64M")
+    add(guest, locks, "0:size=1G,iops=3000,bandwidth=64M,io-thread=yes")
     return guest
 
 
@@ -120,6 +120,18 @@ def limits(guest: Guest) -> list[tuple[int, int]]:
     return [(one["iops"], one["bps"] // MIB) for one in drives(guest)]
 
 
+def threads(guest: Guest) -> list[bool]:
+    """Tell of each of the guest's disks whether it has a thread of its own in QEMU."""
+    there = {f"/objects/{one['id']}" for one in ask(guest, "query-iothreads")}
+    found = []
+    for one in ask(guest, "query-block"):
+        if "inserted" in one:
+            path = one["qdev"].removesuffix("/virtio-backend")
+            found.append(ask(guest, "qom-get", path=path, property="iothread"))
+    assert {one for one in found if one} <= there
+    return [bool(one) for one in found]
+
+
 def moves_on(guest: Guest, boot: int, disk: int) -> None:
     """Check that a guest goes on writing to a disk."""
     wrote = guest.written(boot=boot, disk=disk)
@@ -133,14 +145,16 @@ def test_a_guest_starts_with_the_limits_of_its_disk(locked_in: Guest) -> None:
     assert process(locked_in, "awk '/^Uid/ {print $2}' status") == str(UID)
     assert SANDBOX.split()[1] in locked_in.arguments()
     assert limits(locked_in) == [(3000, 64)]
+    assert threads(locked_in) == [True]
     assert locked_in.written(boot=1).verdict == "FIRST"
 
 
 def test_a_disk_is_plugged_into_a_guest_that_can_open_nothing(locked_in: Guest) -> None:
-    done = modify(locked_in, "add:size=1G,iops=2000")
+    done = modify(locked_in, "add:size=1G,iops=2000,io-thread=yes")
 
     assert "hotplug:done" in done.stdout
     assert limits(locked_in) == [(3000, 64), (2000, 0)]
+    assert threads(locked_in) == [True, True]
     moves_on(locked_in, boot=1, disk=1)
 
 
@@ -231,6 +245,7 @@ def test_a_guest_moves_with_its_plugged_disks_and_their_limits(
 
     assert locked_in.node() == "node2"
     assert limits(locked_in) == [(0, 48), (2000, 0), (0, 0)]
+    assert threads(locked_in) == [True, True, False]
     if locked_in.survives_migration:
         moves_on(locked_in, boot=2, disk=1)
 

@@ -301,18 +301,31 @@ def osd_is_out(lab: TestLab) -> Cause:
 
 
 def osd_comes_back(lab: TestLab) -> Cause:
-    """What was written without it is copied to it, and nothing else is wrong."""
+    """What was written without it is to be copied to it, and nothing else is wrong."""
     osd = first_osd(lab, "node3")
     with told_pool(lab):
         settle(lab, "told")
-        lab.run("node3", f"systemctl stop ceph-osd@{osd}")
-        try:
-            until(lab, lambda seen: seen.value("osds_up") == 2)
-            python(lab, _MANY)
+        with mending_held_up(lab):
+            lab.run("node3", f"systemctl stop ceph-osd@{osd}")
+            try:
+                until(lab, lambda seen: seen.value("osds_up") == 2)
+                python(lab, _OBJECTS, "write")
+                yield {}
+            finally:
+                start(lab, "node3", f"osd@{osd}")
             yield {}
-        finally:
-            start(lab, "node3", f"osd@{osd}")
-        yield {}
+
+
+@contextlib.contextmanager
+def mending_held_up(lab: TestLab) -> Iterator[None]:
+    """Have OSDs begin to copy and not end; that this is so is no trouble."""
+    lab.run("node1", "ceph osd set norecover")
+    try:
+        until(lab, lambda seen: seen.value("health_check", check="OSDMAP_FLAGS") == 1)
+        lab.run("node1", "ceph health mute OSDMAP_FLAGS")
+        yield
+    finally:
+        lab.run("node1", "ceph osd unset norecover; ceph health unmute OSDMAP_FLAGS")
 
 
 def osd_is_added(lab: TestLab) -> Cause:

@@ -57,7 +57,7 @@ def drives(disks, *words):
         options += ["-device", "virtio-blk-pci", "-drive", word]
     kvm_disks = [(disk, "link", "uri") for disk in disks]
     arguments = ({}, kvm_disks, "help", "devices")
-    told = guest.drives(lambda *_: options, None, arguments, {})
+    told = guest.start(lambda *_: options, None, arguments, {})
     return [one for one in told if one.startswith("file=")]
 
 
@@ -105,6 +105,60 @@ def test_other_disks_discard_as_kvm_is_told(disk_of):
     stock = {"driver": "raw", "discard": "ignore"}
     arguments = ("/dev/x", disk_of(None, constants.DT_PLAIN), {}, "disk-0")
     assert guest.block_device(lambda *_: stock, None, arguments, {}) is stock
+
+
+# Threads of their own
+
+
+def virtio(disk, name="disk-0", driver="virtio-blk-pci"):
+    disk.hvinfo = {"driver": driver, "id": name, "bus": "pci.0", "addr": "0xc"}
+    return disk
+
+
+def started(disks, *devices):
+    """Return QEMU's options for disks, where Ganeti says this of its devices."""
+    options = ["-boot", "order=c"]
+    for one in devices:
+        options += ["-device", one, "-blockdev", "driver=raw"]
+    arguments = ({}, [(disk, "link", "uri") for disk in disks], "help", "devices")
+    return guest.start(lambda *_: options, None, arguments, {})
+
+
+DEVICE = "virtio-blk-pci,id=disk-{0},bus=pci.0,addr=0xc,drive=disk-{0}"
+
+
+def test_a_disk_has_a_thread_if_it_is_to_have_one(disk_of):
+    disks = [
+        virtio(disk_of(**{"io-thread": value}), f"disk-{number}")
+        for number, value in enumerate(("no", "yes"))
+    ]
+    assert started(disks, DEVICE.format(0), DEVICE.format(1)) == [
+        *("-object", "iothread,id=io-disk-1"),
+        *("-boot", "order=c"),
+        *("-device", DEVICE.format(0), "-blockdev", "driver=raw"),
+        *("-device", DEVICE.format(1) + ",iothread=io-disk-1"),
+        *("-blockdev", "driver=raw"),
+    ]
+
+
+def test_one_that_was_plugged_in_is_told_its_thread_once(disk_of):
+    """Ganeti has it in the device's options then."""
+    plugged = DEVICE.format(0) + ",iothread=io-disk-0"
+    told = started([virtio(disk_of(**{"io-thread": "yes"}))], plugged)
+    assert told[:2] == ["-object", "iothread,id=io-disk-0"]
+    assert told[5] == plugged
+
+
+@pytest.mark.parametrize("driver", ["scsi-hd", "ide-hd"])
+def test_disks_that_can_have_no_thread_get_none(disk_of, driver):
+    disk = virtio(disk_of(**{"io-thread": "yes"}), driver=driver)
+    assert "-object" not in started([disk], f"{driver},drive=disk-0")
+
+
+def test_disks_of_others_get_none(disk_of):
+    disk = virtio(disk_of(None, constants.DT_PLAIN))
+    disk.params["io-thread"] = "yes"
+    assert "-object" not in started([disk], DEVICE.format(0))
 
 
 # Disks that are plugged in
@@ -229,6 +283,17 @@ class TestPluggedIntoGaneti31:
         command, arguments = qemu.asked[-1]
         assert command == "block_set_io_throttle"
         assert (arguments["id"], arguments["iops"]) == ("/disk-0", 500)
+
+    def test_it_gets_its_thread_before(self, plug, stock_plug, qemu, disk_of):
+        disk = virtio(disk_of(**{"io-thread": "yes"}))
+        plug(disk)
+        thread = ("object-add", {"qom-type": "iothread", "id": "io-disk-0"})
+        assert qemu.asked.count(thread) == 1
+        ((plugged, *_),) = stock_plug.called
+        assert plugged.hvinfo["iothread"] == "io-disk-0"
+        # Its thread is still there when it is unplugged and comes back.
+        plug(disk)
+        assert qemu.asked.count(thread) == 1
 
     def test_a_disk_without_limits_is_left_alone(self, plug, qemu, disk):
         plug(disk)

@@ -52,7 +52,9 @@ def test_where_an_image_is_is_kept_and_limits_may_change():
         "ceph-conf",
     ]
     changeable = [one.name for one in OPTIONS if one.changeable and not one.kept]
-    assert changeable == ["mapper", "trash-grace", "discard", "iops", "bandwidth"]
+    assert changeable == [
+        *("mapper", "trash-grace", "discard", "io-thread", "iops", "bandwidth")
+    ]
     # A change of the others moves the image.
     assert all(one.changeable for one in OPTIONS if one.kept)
 
@@ -126,6 +128,7 @@ def test_what_a_parameter_takes(name, text, value):
         ("mapper", "", "use one of auto, krbd, nbd, fuse"),
         ("mapper", "KRBD", "use one of auto, krbd, nbd, fuse"),
         ("discard", "on", "use one of unmap, ignore"),
+        ("io-thread", "true", "use yes or no"),
         ("features", "", "there is no feature ''"),
         ("features", "layering+", "there is no feature ''"),
         ("features", "layering,journaling", "there is no feature"),
