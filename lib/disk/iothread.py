@@ -8,6 +8,8 @@ from ganeti_ceph.disk.monitor import Monitor
 
 #: The only kind of disk that has a thread of its own; one of SCSI shares its bus's.
 _DRIVER = "virtio-blk-pci"
+#: That kind's option for it.
+_OPTION = "iothread"
 
 
 def start(disks: Iterable[Any], words: Sequence[str]) -> list[str]:
@@ -17,7 +19,7 @@ def start(disks: Iterable[Any], words: Sequence[str]) -> list[str]:
         thread = _wanted(disk)
         if thread is None:
             continue
-        drive, option = f"drive={disk.hvinfo['id']}", f"iothread={thread}"
+        drive, option = f"drive={disk.hvinfo['id']}", f"{_OPTION}={thread}"
         for place, word in enumerate(told):
             parts = word.split(",")
             # One that was plugged in has it in what Ganeti keeps of the device.
@@ -25,6 +27,11 @@ def start(disks: Iterable[Any], words: Sequence[str]) -> list[str]:
                 told[place] += f",{option}"
         told[:0] = ["-object", f"iothread,id={thread}"]
     return told
+
+
+def extend_attributes(attributes: list[str]) -> None:
+    """Let Ganeti hand the thread's name to QEMU, of what it keeps of a device."""
+    attributes.append(_OPTION)
 
 
 def plug(disk: Any, qemu: Monitor) -> None:
@@ -38,7 +45,7 @@ def plug(disk: Any, qemu: Monitor) -> None:
         return
     if thread not in {one["id"] for one in qemu.run("query-iothreads")}:
         qemu.run("object-add", **{"qom-type": "iothread", "id": thread})
-    disk.hvinfo["iothread"] = thread
+    disk.hvinfo[_OPTION] = thread
 
 
 def _wanted(disk: Any) -> str | None:

@@ -676,6 +676,14 @@ JOINS: tuple[Join, ...] = (
         ("3.1",),
     ),
     Join(
+        "ganeti.hypervisor.hv_kvm.monitor",
+        "QmpConnection._DEVICE_ATTRIBUTES",
+        Kind.EXTEND,
+        ("list",),
+        "ganeti_ceph.disk.iothread:extend_attributes",
+        "a disk that is plugged in gets its thread",
+    ),
+    Join(
         "ganeti.hypervisor.hv_kvm",
         "KVMHypervisor._CallMonitorCommand",
         Kind.WRAP,

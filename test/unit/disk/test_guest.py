@@ -8,7 +8,7 @@ import pytest
 from ganeti import constants, errors
 from monitors import New, Old, Qemu
 
-from ganeti_ceph.disk import guest
+from ganeti_ceph.disk import guest, iothread
 from ganeti_ceph.disk.login import Login
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import CephError
@@ -147,6 +147,16 @@ def test_one_that_was_plugged_in_is_told_its_thread_once(disk_of):
     told = started([virtio(disk_of(**{"io-thread": "yes"}))], plugged)
     assert told[:2] == ["-object", "iothread,id=io-disk-0"]
     assert told[5] == plugged
+
+
+def test_ganeti_hands_the_thread_over_when_it_plugs_in(monkeypatch):
+    from ganeti.hypervisor.hv_kvm.monitor import QmpConnection
+
+    known = list(QmpConnection._DEVICE_ATTRIBUTES)
+    monkeypatch.setattr(QmpConnection, "_DEVICE_ATTRIBUTES", known)
+    iothread.extend_attributes(known)
+    told = QmpConnection("/nowhere")._filter_hvinfo({"id": "a", "iothread": "io-a"})
+    assert told == {"id": "a", "iothread": "io-a"}
 
 
 @pytest.mark.parametrize("driver", ["scsi-hd", "ide-hd"])
