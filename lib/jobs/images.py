@@ -408,10 +408,15 @@ def misplaced(
         for uuid, how in held.items():
             where = f"{disk} is {how} {names[uuid]}"
             if uuid != disk.node:
+                clean_up = (
+                    "; if a migration left it behind, 'gnt-instance migrate --cleanup"
+                    f" {disk.instance}' takes it away"
+                )
                 yield Complaint(
                     constants.CV_EINSTANCEWRONGNODE,
                     disk.instance,
-                    f"{where}, but its primary node is {names[disk.node]}",
+                    f"{where}, but its primary node is {names[disk.node]}"
+                    f"{clean_up if disk.active else ''}",
                 )
             elif not disk.active:
                 yield Complaint(

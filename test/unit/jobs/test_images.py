@@ -461,12 +461,17 @@ def test_open_while_the_disks_are_not_active_is_a_warning(config, opened, verify
     assert "is open on node2, but the instance's disks are not active" in line
 
 
-def test_mapped_on_another_node_is_an_error_said_once(nodes, verify, opened):
+def test_mapped_on_another_node_is_an_error_said_once(config, nodes, verify, opened):
     nodes.mapped["node3"] = {"vms/web1": "/dev/rbd0"}
     opened("web1", "192.0.2.3")
     (line,) = verify()
     assert "ERROR: instance web: disk/1: the image vms/web1 is mapped to" in line
     assert "/dev/rbd0 on node3, but its primary node is node2" in line
+    assert "'gnt-instance migrate --cleanup web' takes it away" in line
+    # Of one that does not run, none may have been left by a migration.
+    config.find("web").disks_active = False
+    (line,) = verify()
+    assert line.endswith("but its primary node is node2")
 
 
 def test_mapped_on_a_node_of_another_group_is_an_error(nodes, verify):
