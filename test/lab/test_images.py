@@ -407,6 +407,52 @@ def test_another_access_counts_from_a_reboot_on(place: TestLab) -> None:
     guest.gnt("remove -f --shutdown-timeout=0")
 
 
+@pytest.fixture
+def slow_migration(place: TestLab) -> Iterator[None]:
+    """Have migrations take a minute or more."""
+    shown = place.run("node1", "gnt-cluster info | grep migration_bandwidth:").stdout
+    limit = "gnt-cluster modify -H kvm:migration_bandwidth={}"
+    place.run("node1", limit.format(1))
+    yield
+    place.run("node1", limit.format(int(shown.split()[-1])))
+
+
+@pytest.mark.usefixtures("slow_migration")
+@pytest.mark.parametrize("access", ["userspace", "kernelspace"])
+def test_a_migration_that_breaks_leaves_nothing_on_the_target(
+    place: TestLab, access: str
+) -> None:
+    """Be it that the target's QEMU dies, or the job, after which one cleans up."""
+    guest = Guest(place, "guest7.lab.example")
+    guest.gnt(
+        "add -t rbd -o lab-guest -B memory=128M -n node1"
+        f" --disk 0:size=1G,access={access}"
+    )
+    guest.written(1)
+    (image,) = guest.images()
+    qemu = "pgrep -f '^[^ ]*qemu-system.*guest7'"
+    left = f"{qemu}; ls /run/ganeti-ceph/map 2>/dev/null | grep {image}; true"
+    with ThreadPoolExecutor() as pool:
+        moving = pool.submit(guest.gnt, "migrate -f -n node2", check=False)
+        place.run("node2", f"until {qemu}; do sleep 0.2; done; sleep 3")
+        place.run("node2", f"kill -9 $({qemu})")
+        assert "Could not migrate" in refused(moving.result())
+    assert place.run("node2", left).stdout == ""
+    assert guest.node() == "node1"
+    now = guest.written(1).beat
+    with ThreadPoolExecutor() as pool:
+        moving = pool.submit(guest.gnt, "migrate -f -n node2", check=False)
+        place.run("node2", f"until {qemu}; do sleep 0.2; done; sleep 3")
+        place.run("node1", "pkill -9 -f jqueue/exec")
+        assert moving.result().returncode == 1
+    assert place.run("node2", left).stdout != ""
+    guest.gnt("migrate -f --cleanup")
+    assert place.run("node2", left).stdout == ""
+    assert guest.node() == "node1"
+    assert guest.written(1, now + 1).verdict == "FIRST"
+    guest.gnt("remove -f --shutdown-timeout=0")
+
+
 def test_disks_that_cannot_be_cloned_are_not_exported_live(place: TestLab) -> None:
     guest = Guest(place, "guest7.lab.example")
     add = "add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G"
