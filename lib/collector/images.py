@@ -66,6 +66,8 @@ class Images:
         Raises :class:`CephError` if none can be listed, or Ceph has shut this client
         out.
         """
+        for gone in self.unlisted.keys() - {*pools}:
+            del self.unlisted[gone]
         listed = [key for pool in sorted(pools) for key in self._list(cluster, pool)]
         if self.unlisted and len(self.unlisted) == len(pools):
             raise next(iter(self.unlisted.values()))

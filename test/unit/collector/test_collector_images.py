@@ -251,6 +251,16 @@ def test_a_pool_that_cannot_be_listed_hides_no_other(pools, clock):
     assert known.unlisted == {}
 
 
+def test_a_pool_that_could_not_be_listed_and_is_gone_is_forgotten(pools, clock):
+    pools.images["ssd"] = {"": ["z"]}
+    pools.broken["ssd"] = no_text()
+    known = Images(clock=clock)
+    known.look(pools, ("rbd", "ssd"), {})
+    assert "ssd" in known.unlisted
+    assert names(known.look(pools, ("rbd",), {})) == ["a", "b", "c", "d"]
+    assert known.unlisted == {}
+
+
 def test_a_pool_that_is_stuck_is_waited_for_once_a_minute(pools, clock, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(images.time, "monotonic", lambda: now[0])
