@@ -31,6 +31,8 @@ pytestmark = pytest.mark.slow
 PATIENCE = 120
 #: Seconds in which raw use has to be the same, while OSDs tell it every five.
 REST = 15
+#: Reads per second that there are where nothing happens.
+CALM = 15
 
 REPORTS = ("ceph-cluster", "ceph-node", "ceph-disks")
 
@@ -414,6 +416,8 @@ def pool_is_read(lab: TestLab) -> Cause:
         settle(lab, "told")
         python(lab, _OBJECTS, "write")
         until(lab, lambda seen: seen.value("pool_objects", pool="told") == 20)
+        # What OSDs read to write is among what clients read.
+        until(lab, lambda seen: (seen.value("client_read_ops_per_second") or 0) < CALM)
         yield {}
         python(lab, _OBJECTS, "read")
         yield {}
