@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import xml.etree.ElementTree
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 
 from . import host
 from .errors import SignalError
@@ -27,6 +30,11 @@ NOTHING_WRITTEN = {
 }
 
 STOP_PATIENCE = 180.0
+
+#: What lines begin with that are to be seen at the end of everything.
+FAILED = "check: failed: "
+#: How much of what a failed test says is said again, in characters.
+REASON = 400
 
 # What is left to the other release, or to a check of all.
 LEFT_OUT = {
@@ -61,7 +69,7 @@ def check(releases: Sequence[Release], everything: bool) -> int:
     failed = [name for name, passed in results.items() if not passed]
     print()
     for name in failed:
-        print(f"check: failed: {name}")
+        print(f"{FAILED}{name}")
     print(f"check: {len(results) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
@@ -83,8 +91,9 @@ def _side_by_side(releases: Sequence[Release], everything: bool) -> int:
             # One signal, from us.
             process_group=0,
         )
+    told: list[str] = []
     printers = [
-        threading.Thread(target=_print_lines, args=(name, child.stdout))
+        threading.Thread(target=_print_lines, args=(name, child.stdout, told))
         for name, child in children.items()
     ]
     for printer in printers:
@@ -100,15 +109,20 @@ def _side_by_side(releases: Sequence[Release], everything: bool) -> int:
     finally:
         for printer in printers:
             printer.join(STOP_PATIENCE)
+    # The other release may have said a lot since.
+    print("".join(told), end="")
     for name in failed:
-        print(f"check: failed: {name}")
+        print(f"{FAILED}{name}")
     print(f"check: {len(children) - len(failed)} releases passed, {len(failed)} failed")
     return 1 if failed else 0
 
 
-def _print_lines(name: str, lines: Iterable[str]) -> None:
+def _print_lines(name: str, lines: Iterable[str], told: list[str]) -> None:
+    """Print lines with a release's name, and keep those that tell what failed."""
     for line in lines:
         print(f"{name}: {line}", end="", flush=True)
+        if line.startswith(FAILED):
+            told.append(f"{name}: {line}")
 
 
 def _make_check(release: Release) -> bool:
@@ -123,6 +137,32 @@ def _lab_tests(release: Release, everything: bool) -> bool:
     if not everything:
         command += ["-m", "not slow"]
         command += [f"--ignore=test/lab/{name}.py" for name in LEFT_OUT[release.name]]
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder, "results.xml")
+        passed = _run_group([*command, f"--junit-xml={results}"])
+        if not passed and results.exists():
+            for reason in reasons(results.read_text(encoding="utf-8")):
+                print(f"{FAILED}{reason}")
+    return passed
+
+
+def reasons(results: str) -> list[str]:
+    """Return why tests failed, out of pytest's results in XML: a line for each reason.
+
+    Of those that failed for the same one, as for a fixture, the first is named.
+    """
+    found: dict[str, list[str]] = {}
+    for case in xml.etree.ElementTree.fromstring(results).iter("testcase"):
+        for one in (*case.findall("failure"), *case.findall("error")):
+            words = " ".join(one.get("message", "").split())
+            found.setdefault(words[:REASON], []).append(case.get("name", ""))
+    return [
+        f"{first}{f' and {len(others)} more' if others else ''}: {words}"
+        for words, (first, *others) in found.items()
+    ]
+
+
+def _run_group(command: Sequence[str]) -> bool:
     # A group of its own: one signal, from us, and time to take its labs down.
     child = subprocess.Popen(
         command,
