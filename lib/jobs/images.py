@@ -408,15 +408,13 @@ def misplaced(
         for uuid, how in held.items():
             where = f"{disk} is {how} {names[uuid]}"
             if uuid != disk.node:
-                clean_up = (
-                    "; if a migration left it behind, 'gnt-instance migrate --cleanup"
-                    f" {disk.instance}' takes it away"
-                )
+                start = "" if disk.active else "start the instance, then "
+                clean_up = f"'gnt-instance migrate --cleanup {disk.instance}'"
                 yield Complaint(
                     constants.CV_EINSTANCEWRONGNODE,
                     disk.instance,
-                    f"{where}, but its primary node is {names[disk.node]}"
-                    f"{clean_up if disk.active else ''}",
+                    f"{where}, but its primary node is {names[disk.node]}; if a"
+                    f" migration left it behind, {start}{clean_up} takes it away",
                 )
             elif not disk.active:
                 yield Complaint(

@@ -126,7 +126,11 @@ def test_images_that_are_missing_left_over_or_misplaced_are_told(
 
     of_guest = f"instance:{stopped.name}:disk"
     node = "node1.lab.example"
-    primary = "but its primary node is node2.lab.example"
+    primary = (
+        "but its primary node is node2.lab.example; if a migration left it behind,"
+        " start the instance, then 'gnt-instance migrate --cleanup"
+        f" {stopped.name}' takes it away"
+    )
     assert faults == [
         f"ERROR:EINSTANCEMISSINGDISK:{of_guest}/0: the image rbd/{lost} is missing;"
         " was it removed or renamed?",
