@@ -31,8 +31,6 @@ pytestmark = pytest.mark.slow
 PATIENCE = 120
 #: Seconds in which raw use has to be the same, while OSDs tell it every five.
 REST = 15
-#: Reads per second that there are where nothing happens.
-CALM = 15
 
 REPORTS = ("ceph-cluster", "ceph-node", "ceph-disks")
 
@@ -50,7 +48,7 @@ nodes, names = (words.split() for words in sys.argv[1:])
 print(json.dumps({node: {name: get(node, name) for name in names} for node in nodes}))
 """
 
-#: Writes twenty objects, or reads them thrice, in no haste.
+#: Writes twenty objects, or reads them thrice in pieces, in no haste.
 _OBJECTS = """
 import rados, sys, time
 with rados.Rados(conffile="/etc/ceph/ceph.conf") as cluster:
@@ -60,7 +58,8 @@ with rados.Rados(conffile="/etc/ceph/ceph.conf") as cluster:
                 if sys.argv[1] == "write":
                     pool.write_full(str(number), bytes(2**22))
                 else:
-                    assert len(pool.read(str(number), 2**22)) == 2**22
+                    for start in range(0, 2**22, 2**17):
+                        assert len(pool.read(str(number), 2**17, start)) == 2**17
                 time.sleep(0.3)
 """
 
@@ -654,8 +653,8 @@ def test_slow_answers_delay_nobody_who_asks(ready: TestLab, kinds: str) -> None:
         unknown = seen.field("ceph-cluster unknown", "node1")
         assert all(gap["reason"] and gap["last_known"] for gap in unknown)
     assert took < 1
-    # That is how late the answers were; and no reading waits longer than this.
-    assert 2 <= age <= 35
+    # That is how late the answers were; and a reading waits for a few of them only.
+    assert 2 <= age <= 60
     # Librados has some for each connection, and not always the same number.
     assert most <= had + 3
     all_well(ready)
