@@ -601,7 +601,8 @@ def _reason(cluster: rados.Rados, place: Place, number: int) -> str:
 def _what_is_full(cluster: rados.Rados) -> str:
     with contextlib.suppress(CephError):
         checks = ceph.command(cluster, "health", detail="detail")["checks"]
-        for name in ("POOL_FULL", "OSD_FULL"):
+        # Where OSDs are full, so are all their pools.
+        for name in ("OSD_FULL", "POOL_FULL"):
             if name in checks:
                 details = checks[name].get("detail") or [checks[name]["summary"]]
                 return "; ".join(detail["message"] for detail in details)
