@@ -61,10 +61,11 @@ def unfit(facts: DiskFacts, cluster: str) -> str:
         return facts.error
     if image is None:
         return "there is no such image"
-    if image.watchers:
-        return f"it is in use at {', '.join(image.watchers)}"
+    # What maps it may be one of its watchers.
     if facts.device:
         return f"it is mapped to {facts.device}"
+    if image.watchers:
+        return f"it is in use at {', '.join(image.watchers)}"
     owner = dict(image.metadata)
     if owner.get(CLUSTER, cluster) != cluster:
         return (

@@ -39,6 +39,9 @@ _BITS = {
 }
 _DATA_POOL = ("data-pool", rbd.RBD_FEATURE_DATA_POOL)
 
+#: Those that Ceph sets by itself, for what an image was made with.
+_OWN_BITS = (("striping", rbd.RBD_FEATURE_STRIPINGV2), _DATA_POOL)
+
 #: Flags of an image whose object map is not to be relied on, as after a crash.
 _INVALID = rbd.RBD_FLAG_FAST_DIFF_INVALID | rbd.RBD_FLAG_OBJECT_MAP_INVALID
 
@@ -600,7 +603,8 @@ def _reason(cluster: rados.Rados, place: Place, number: int) -> str:
 def _what_is_full(cluster: rados.Rados) -> str:
     with contextlib.suppress(CephError):
         checks = ceph.command(cluster, "health", detail="detail")["checks"]
-        for name in ("POOL_FULL", "OSD_FULL"):
+        # Where OSDs are full, so are all their pools.
+        for name in ("OSD_FULL", "POOL_FULL"):
             if name in checks:
                 details = checks[name].get("detail") or [checks[name]["summary"]]
                 return "; ".join(detail["message"] for detail in details)
@@ -617,7 +621,7 @@ def _image(volume: Volume, verb: str, read_only: bool = False) -> Iterator[Any]:
 def _features(image: Any) -> tuple[str, ...]:
     bits = image.features()
     return tuple(
-        name for name, bit in (*_BITS.items(), _DATA_POOL) if bits & bit == bit
+        name for name, bit in (*_BITS.items(), *_OWN_BITS) if bits & bit == bit
     )
 
 

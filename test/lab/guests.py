@@ -23,16 +23,36 @@ def look(lab: TestLab, node: str, *words: str) -> Any:
 @contextlib.contextmanager
 def hold(lab: TestLab, node: str, image: str, pool: str = "rbd") -> Iterator[None]:
     """Have an image open in a node."""
-    words = ["run", "--name", lab.name, node, "--", *_PYTHON, "hold", pool, image]
-    with subprocess.Popen(
-        [str(TOOL), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as holder:
+    with _start(lab, node, "hold", pool, image) as holder:
         assert holder.stdin and holder.stdout
         assert holder.stdout.readline() == "held\n"
         yield
         holder.stdin.close()
         holder.wait()
     assert holder.returncode == 0, "it lost the image"
+
+
+@contextlib.contextmanager
+def soiled(lab: TestLab, count: int, pool: str = "rbd") -> Iterator[list[str]]:
+    """Have images that are made or grown in the block not empty at their end.
+
+    The list has their names after the block.
+    """
+    names: list[str] = []
+    with _start(lab, "node1", "soil", pool, str(count)) as soiler:
+        assert soiler.stdout and soiler.stdout.readline() == "looking\n"
+        yield names
+        told = soiler.stdout.read()
+    assert soiler.returncode == 0, "nothing was made or grown"
+    names += json.loads(told)
+
+
+def _start(lab: TestLab, node: str, *words: str) -> subprocess.Popen[str]:
+    """Start a command of inside.py in a node."""
+    command = [str(TOOL), "run", "--name", lab.name, node, "--", *_PYTHON, *words]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 def images(lab: TestLab, pool: str = "rbd") -> dict[str, int]:

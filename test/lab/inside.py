@@ -69,12 +69,8 @@ def watchers(pool: str, name: str) -> Json:
 
 def images(pool: str) -> Json:
     """Tell a pool's images and their sizes in mebibytes."""
-    sizes = {}
     with _pool(pool) as ioctx:
-        for name in rbd.RBD().list(ioctx):
-            with rbd.Image(ioctx, name, read_only=True) as image:
-                sizes[name] = image.size() >> 20
-    return sizes
+        return {name: size >> 20 for name, size in _sizes(ioctx).items()}
 
 
 def hold(pool: str, name: str) -> Json:
@@ -83,6 +79,28 @@ def hold(pool: str, name: str) -> Json:
         image.write(b"held", 1 << 19)
         print("held", flush=True)
         sys.stdin.read()
+
+
+def soil(pool: str, count: str) -> Json:
+    """Write to the end of images that are new, or larger, as soon as they are so.
+
+    Say when it begins to look, and tell in the end which images these were.
+    """
+    end = time.monotonic() + 60
+    soiled: list[str] = []
+    with _pool(pool) as ioctx:
+        known = _sizes(ioctx)
+        print("looking", flush=True)
+        while len(soiled) < int(count):
+            for name, size in _sizes(ioctx).items():
+                if size > known.get(name, 0):
+                    with rbd.Image(ioctx, name) as image:
+                        image.write(b"soiled", size - 4096)
+                    known[name] = size
+                    soiled.append(name)
+            if time.monotonic() > end:
+                sys.exit(f"no more than {soiled} was new or larger")
+    return sorted(soiled)
 
 
 def query(path: str, command: str, arguments: str = "{}") -> Json:
@@ -102,6 +120,16 @@ def query(path: str, command: str, arguments: str = "{}") -> Json:
                     sys.exit(f"{one}: {answer}")
                 answer = json.loads(stream.readline())
     return answer["return"]
+
+
+def _sizes(ioctx: Any) -> dict[str, int]:
+    sizes = {}
+    for name in rbd.RBD().list(ioctx):
+        # It may be half made.
+        with contextlib.suppress(rbd.ImageNotFound):
+            with rbd.Image(ioctx, name, read_only=True) as image:
+                sizes[name] = int(image.size())
+    return sizes
 
 
 @contextlib.contextmanager
@@ -133,7 +161,7 @@ def _is_whole(block: bytes, boot: str) -> bool:
 
 COMMANDS = {
     function.__name__: function
-    for function in (written, beat, disks, watchers, images, hold, query)
+    for function in (written, beat, disks, watchers, images, hold, soil, query)
 }
 
 if __name__ == "__main__":

@@ -6,91 +6,26 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import Result, TestLab
+from conftest import TestLab
 from guests import Guest, hold, images, look
-
-ADD = "add -t rbd -o probe -B memory=128M -n node1 --no-start"
-EMPTY = "add -t rbd -o lab-guest -B memory=128M -n node1 --no-install --no-start"
-OS_PATH = "/srv/ganeti/os/probe"
-EXPORTS = "/var/lib/ganeti/export"
-
-#: An OS definition that notes what it is given, and leaves a file system.
-SCRIPTS = {
-    "create": "env | sort > /root/probe.create; mkfs.ext4 -q -F $DISK_0_PATH"
-    " && mkdir -p /run/probe && mount $DISK_0_PATH /run/probe"
-    " && echo hello > /run/probe/hello && umount /run/probe",
-    "export": "env | sort > /root/probe.export; gzip -1 < $EXPORT_DEVICE",
-    "import": "env | sort > /root/probe.import; gunzip"
-    " | dd of=$IMPORT_DEVICE bs=1M conv=sparse status=none",
-    "rename": "env | sort > /root/probe.rename; mkdir -p /run/probe; mount $DISK_0_PATH"
-    " /run/probe && cat /run/probe/hello >> /root/probe.rename; umount /run/probe",
-    "verify": "exit 0",
-}
-
-
-def remove_all(lab: TestLab) -> None:
-    """Remove all instances, also those that the demo left."""
-    found = lab.run("node1", "gnt-instance list --no-headers -o name").stdout
-    for instance in found.split():
-        lab.run("node1", f"gnt-instance remove -f --shutdown-timeout=0 {instance}")
-    lab.run("node1", "gnt-storage trash --force --all purge", check=False)
+from places import (
+    ADD,
+    EMPTY,
+    EXPORTS,
+    RUNNING,
+    checksum,
+    field,
+    instances,
+    made,
+    refused,
+    table,
+)
 
 
 @pytest.fixture(scope="module")
 def place(lab: TestLab) -> Iterator[TestLab]:
-    """A lab with further pools, a namespace, and an OS definition with scripts."""
-    remove_all(lab)
-    for node in ("node1", "node2", "node3"):
-        lines = [f"mkdir -p {OS_PATH}", f"cd {OS_PATH}", "echo 20 > ganeti_api_version"]
-        lines += [": > parameters.list"]
-        for name, script in SCRIPTS.items():
-            lines.append(f"cat > {name} <<'END'\n#!/bin/sh\n{script}\nEND")
-        lab.run(
-            node, "bash", stdin="\n".join([*lines, f"chmod +x {' '.join(SCRIPTS)}"])
-        )
-    lab.run(
-        "node1",
-        "ceph osd erasure-code-profile set k2 k=2 m=1 crush-failure-domain=host;"
-        " for p in My-Fast small; do ceph osd pool create $p 4;"
-        " ceph osd pool application enable $p rbd; done;"
-        " ceph osd pool create coded 4 4 erasure k2;"
-        " ceph osd pool set coded allow_ec_overwrites true;"
-        " ceph osd pool application enable coded rbd; rbd namespace create My-Fast/t1",
-    )
-    yield lab
-    remove_all(lab)
-    lab.run(
-        "node1",
-        "gnt-cluster modify -D rbd:pool=rbd,trash-grace=0,user-id=ganeti;"
-        " ceph config set mon mon_allow_pool_delete true;"
-        " for p in My-Fast small coded; do"
-        "  ceph osd pool delete $p $p --yes-i-really-really-mean-it; done",
-    )
-
-
-def refused(done: Result) -> str:
-    """Return what a command that had to fail said."""
-    said = done.stdout + done.stderr
-    assert done.returncode == 1, said
-    assert "Traceback" not in said
-    return " ".join(said.split())
-
-
-def checksum(lab: TestLab, image: str) -> str:
-    return lab.run("node1", f"rbd --no-progress export {image} - | md5sum").stdout
-
-
-def field(lab: TestLab, image: str, name: str) -> str:
-    found = re.search(
-        rf"^\s*{name}: (.*)$", lab.run("node1", f"rbd info {image}").stdout, re.M
-    )
-    return found[1] if found else ""
-
-
-def table(lab: TestLab) -> list[list[str]]:
-    """Return the rows of the trash."""
-    shown = lab.run("node1", "gnt-storage trash --no-headers --separator=\\| list")
-    return [line.split("|") for line in shown.stdout.splitlines()]
+    with made(lab):
+        yield lab
 
 
 def test_each_disk_has_a_place_and_a_form_of_its_own(place: TestLab) -> None:
@@ -124,10 +59,14 @@ def test_each_disk_has_a_place_and_a_form_of_its_own(place: TestLab) -> None:
         told = place.run(node, "cat /proc/[0-9]*/cmdline; cat /var/log/ganeti/*.log")
         assert key[1] not in told.stdout
     # A default that changes later is none of its business.
-    place.run("node1", "gnt-cluster modify -D rbd:pool=My-Fast")
+    defaults = "gnt-cluster modify -D rbd:pool={},namespace={},user-id={}"
+    place.run("node1", defaults.format("My-Fast", "t1", "far"))
     guest.gnt("reboot --shutdown-timeout=0")
     assert guest.gnt("info").stdout.count("watchers: node1.lab.example") == 2
-    place.run("node1", "gnt-cluster modify -D rbd:pool=rbd")
+    opened = [word for word in guest.arguments() if first in word or second in word]
+    assert len(opened) == 2
+    assert all(re.search("[:.](id|user)=ganeti", word) for word in opened)
+    place.run("node1", defaults.format("rbd", "none", "ganeti"))
     guest.gnt("remove -f --shutdown-timeout=0")
 
 
@@ -141,6 +80,8 @@ def test_each_disk_has_a_place_and_a_form_of_its_own(place: TestLab) -> None:
         ("object-size=many", "parameter object-size cannot be 'many'"),
         ("data-pool=nope", "has no pool nope"),
         ("user-id=nobody", "client.nobody"),
+        ("user-id=wrong", "as client.wrong"),
+        ("access=kernelspace,mapper=krbd", "krbd"),
         ("ceph-conf=/etc/ceph/none.conf", "/etc/ceph/none.conf"),
         ("adopt=nope", "there is no such image"),
     ],
@@ -153,8 +94,7 @@ def test_what_cannot_be_is_one_message_and_leaves_nothing(
     said = refused(guest.gnt(f"{EMPTY} --disk 0:{size}{disk}", check=False))
     assert why in said
     assert images(place) == {}
-    listed = place.run("node1", "gnt-instance list --no-headers -o name").stdout
-    assert guest.name not in listed
+    assert guest.name not in instances(place)
 
 
 def test_a_full_pool_says_so(place: TestLab) -> None:
@@ -163,9 +103,12 @@ def test_a_full_pool_says_so(place: TestLab) -> None:
     place.run("node1", "ceph osd pool set-quota small max_objects 1")
     full = "until ceph health detail | grep -q POOL_FULL; do sleep 0.5; done"
     place.run("node1", f"timeout 60 sh -c '{full}'")
+    objects = place.run("node1", "rados -p small ls | sort").stdout
     said = refused(guest.gnt(f"{EMPTY} --disk 0:size=1G,pool=small", check=False))
     assert "pool 'small' is full" in said
     place.run("node1", "ceph osd pool set-quota small max_objects 0")
+    assert place.run("node1", "rados -p small ls | sort").stdout == objects
+    assert guest.name not in instances(place)
 
 
 def test_a_stopped_disk_moves_and_converts_with_all_that_is_on_it(
@@ -335,7 +278,7 @@ def test_several_disks_are_exported_as_they_were_at_one_moment(place: TestLab) -
 
 def test_what_a_broken_export_leaves_is_told(place: TestLab) -> None:
     guest = Guest(place, "guest7.lab.example")
-    guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G")
+    guest.gnt(f"{RUNNING} --disk 0:size=1G")
     (image,) = guest.images()
     export = f"gnt-backup export --noshutdown -n node2 {guest.name}"
     # The node daemon dies once the clone holds what was the image's snapshot.
@@ -455,8 +398,7 @@ def test_a_migration_that_breaks_leaves_nothing_on_the_target(
 
 def test_disks_that_cannot_be_cloned_are_not_exported_live(place: TestLab) -> None:
     guest = Guest(place, "guest7.lab.example")
-    add = "add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G"
-    guest.gnt(f"{add} --disk 1:size=1G,features=exclusive-lock")
+    guest.gnt(f"{RUNNING} --disk 0:size=1G --disk 1:size=1G,features=exclusive-lock")
     export = f"gnt-backup export --noshutdown -n node2 {guest.name}"
     result = place.run("node1", export, check=False, timeout=300)
     assert "cannot be cloned: it has not the feature layering" in result.stdout

@@ -204,4 +204,5 @@ def test_a_mapper_that_does_not_work_here_says_why(guest: Guest) -> None:
     assert done.returncode == 1
     assert "krbd" in said
     assert "Traceback" not in said
+    assert list(images(guest.lab)) == guest.images()
     assert len(guest.images()) == 1

@@ -147,16 +147,21 @@ def test_who_has_an_image_open_is_found_also_where_an_osd_does_not_tell(
     stopped: Guest,
 ) -> None:
     lab, node = stopped.lab, "node1"
-    held = stopped.images()[1]
+    at_home, held, _ = stopped.images()
     sockets = "/run/ceph/ceph-osd.*.asok"
     lab.run(node, f"for one in {sockets}; do mv $one $one.away; done")
     try:
-        with hold(lab, "node3", held):
-            (fault,) = verify(lab)
+        with hold(lab, "node3", held), hold(lab, "node2", at_home):
+            fault, warning = verify(lab)
     finally:
         lab.run(node, f"for one in {sockets}.away; do mv $one ${{one%.away}}; done")
     assert "EINSTANCEWRONGNODE" in fault
     assert f"/1: the image rbd/{held} is open on node3.lab.example" in fault
+    assert warning == (
+        f"WARNING:EINSTANCEWRONGNODE:instance:{stopped.name}:disk/0: the image"
+        f" rbd/{at_home} is open on node2.lab.example, but the instance's disks are not"
+        " active"
+    )
 
 
 def test_a_missing_image_of_active_disks_is_told(running: Guest) -> None:

@@ -50,7 +50,7 @@ def test_an_image_of_ours_or_of_nobody_fits(metadata):
             facts(watchers=("192.0.2.1", "192.0.2.2")),
             "it is in use at 192.0.2.1, 192.0.2.2",
         ),
-        (facts("/dev/rbd0"), "it is mapped to /dev/rbd0"),
+        (facts("/dev/rbd0", watchers=("192.0.2.1",)), "it is mapped to /dev/rbd0"),
         (
             facts(metadata=(("ganeti.cluster", "far"), ("ganeti.instance", "db"))),
             "it is of the instance db of the cluster far; if that is no more, 'rbd"

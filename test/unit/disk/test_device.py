@@ -146,7 +146,7 @@ def test_the_mapper_is_the_disk_s_and_learns_the_image_s_features(
 ):
     there.features = rbd.RBD_FEATURE_LAYERING | rbd.RBD_FEATURE_STRIPINGV2
     bdev.Assemble(disk_of("kernelspace", mapper=mapper), [])
-    assert ganeti.mappers.asked == [(VOLUME, mapper, ("layering",))]
+    assert ganeti.mappers.asked == [(VOLUME, mapper, ("layering", "striping"))]
 
 
 def test_a_disk_in_userspace_access_is_not_mapped(there, disk, ganeti):

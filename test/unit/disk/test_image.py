@@ -842,6 +842,8 @@ FULL = {
         "summary": {"message": "1 pool(s) full"},
         "detail": [{"message": "pool 'vms' is full (running out of quota)"}],
     },
+}
+FULL_OSDS = {
     "OSD_FULL": {
         "summary": {"message": "2 full osd(s)"},
         "detail": [{"message": "osd.0 is full"}, {"message": "osd.1 is full"}],
@@ -857,7 +859,7 @@ SLOW = {"OSD_DOWN": {"summary": {"message": "1 osds down"}, "detail": []}}
         (errno.ETIMEDOUT, SLOW, "no answer within 20 s; look at 'ceph -s'"),
         (errno.ETIMEDOUT, FULL, "pool 'vms' is full (running out of quota)"),
         (errno.ENOSPC, {}, "No space left on device"),
-        (errno.ENOSPC, {"OSD_FULL": FULL["OSD_FULL"]}, "osd.0 is full; osd.1 is full"),
+        (errno.ENOSPC, {**FULL, **FULL_OSDS}, "osd.0 is full; osd.1 is full"),
         (errno.EDQUOT, {}, "Disk quota exceeded"),
         (errno.EDQUOT, FULL, "pool 'vms' is full (running out of quota)"),
         (
