@@ -181,7 +181,9 @@ def lock_groups(
     unit = instance
     result = wrapped(*args, **kwargs)
     op = unit.op
-    if op.offline is None and op.drained is None and op.master_candidate is None:
+    # One that becomes able to be the master may be a candidate then, drained no more.
+    roles = (op.offline, op.drained, op.master_candidate, op.master_capable)
+    if roles == (None,) * len(roles):
         return result
     with ganeti_terms():
         storage = _member(unit, unit.cfg.GetNodeInfo(op.node_uuid))
@@ -262,7 +264,7 @@ def _command(op: Any) -> str:
     """Return the command of a modification, as far as it is about the storage."""
     words = ["gnt-node", "modify", *(["--force"] if op.force else [])]
     # Ganeti sets the last one itself, too, for a node that it makes a candidate again.
-    for name in ("offline", "drained", "master_candidate"):
+    for name in ("offline", "drained", "master_capable", "master_candidate"):
         value = getattr(op, name)
         if value is not None:
             words.append(f"--{name.replace('_', '-')}={'yes' if value else 'no'}")
@@ -508,7 +510,12 @@ def check_addition(
         # Ganeti does not know the node yet, or takes it for offline.
         runner = ganeti_rpc.DnsOnlyRunner()
         new = unit.new_node
-        newcomer = ByName(new.name, new.primary_ip, new.secondary_ip, new.GetTags())
+        # Of one that comes back Ganeti writes a new address down only later.
+        newcomer = ByName(
+            new.name, unit.op.primary_ip, unit.op.secondary_ip, new.GetTags()
+        )
+        if newcomer.primary_ip != new.primary_ip and _is_part(new):
+            _refuse_address(new, newcomer.primary_ip, storage)
         (found, silent) = look_at(runner, [newcomer], storage.params)
         refuse_silence(silent)
         reasons = plan.refusals(
@@ -524,6 +531,16 @@ def check_addition(
         if reasons:
             raise PrereqError("\n".join(reasons))
     return result
+
+
+def _refuse_address(node: Any, address: str, storage: Storage) -> None:
+    """Refuse an address that the daemons of a node that comes back do not have."""
+    if storage.params.public_network is None:
+        raise PrereqError(
+            f"{node.name} has the address {address} now, and its storage daemons are"
+            f" known at {node.primary_ip}: give it that one back, or take it out of the"
+            f" storage cluster first ('gnt-node remove {node.name}'), and add it again"
+        )
 
 
 # gnt-group assign-nodes, gnt-cluster destroy

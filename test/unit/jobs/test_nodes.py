@@ -35,6 +35,7 @@ class Modification:
             "offline": None,
             "drained": None,
             "master_candidate": None,
+            "master_capable": None,
             "secondary_ip": None,
             "force": False,
             "dry_run": False,
@@ -425,6 +426,12 @@ def test_a_failure_leaves_the_node_online(made):
             "--drained=no",
         ),
         ("DRAINED", "mark", {"master_candidate": True}, "--master-candidate=yes"),
+        (
+            "DRAINED",
+            "mark",
+            {"master_capable": True, "master_candidate": True},
+            "--master-capable=yes",
+        ),
     ],
 )
 def test_the_command_that_goes_on_may_be_typed(made, was, step, changes, command):
@@ -607,6 +614,7 @@ def test_the_address_of_daemons_does_not_change(made):
         ({"offline": True}, True),
         ({"drained": False}, True),
         ({"master_candidate": True}, True),
+        ({"master_capable": True}, True),
         ({"secondary_ip": "198.51.100.9"}, False),
     ],
 )
@@ -762,15 +770,19 @@ def test_nodes_without_storage_are_removed_by_ganeti_alone(made):
 def addition(made):
     """Check whether a node may be added."""
 
-    def check(node, group="uuid-of-default", readd=False, tags=()):
+    def check(node, group="uuid-of-default", readd=False, tags=(), was=None):
         unit = types.SimpleNamespace(
-            op=types.SimpleNamespace(readd=readd),
+            op=types.SimpleNamespace(
+                readd=readd,
+                primary_ip=node.primary_ip,
+                secondary_ip=node.secondary_ip,
+            ),
             cfg=made.config,
             rpc=made.rpc,
             node_group=group,
             new_node=types.SimpleNamespace(
                 name=node.name,
-                primary_ip=node.primary_ip,
+                primary_ip=was or node.primary_ip,
                 secondary_ip=node.secondary_ip,
                 GetTags=lambda: set(tags),
             ),
@@ -829,6 +841,21 @@ def test_where_a_node_stands_is_known_before_it_comes_back(
         refused = pytest.raises(ganeti_errors.OpPrereqError, match=words)
     with refused:
         addition(make_node("node4"), readd=readd, tags=tags)
+
+
+def test_daemons_do_not_come_back_at_another_address_unasked(addition, made):
+    node, was = make_node("node4"), "192.0.2.99"
+    # One that the storage cluster does not know may have any.
+    addition(node, readd=True, was=was)
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        addition(node, readd=True, was=was, tags=["ceph:storage:ready"])
+    text = caught.value.args[0]
+    assert "node4 has the address 192.0.2.4 now" in text
+    assert "known at 192.0.2.99: give it that one back" in text
+    assert "'gnt-node remove node4'" in text
+    # There the daemons listen at others.
+    made.config.find("cluster").AddTag("ceph:public-network:192.0.2.0/24")
+    addition(node, readd=True, was=was, tags=["ceph:storage:ready"])
 
 
 def test_a_node_of_another_group_is_not_looked_at(addition, made):
