@@ -15,7 +15,7 @@ from ganeti.rpc import node as ganeti_rpc
 from ganeti_ceph import leave, plan, rpc, state, wire
 from ganeti_ceph.errors import PrereqError
 from ganeti_ceph.facts import ClusterFacts, Report
-from ganeti_ceph.jobs.base import describe, ganeti_terms, run_stages
+from ganeti_ceph.jobs.base import describe, ganeti_terms, retag, run_stages
 from ganeti_ceph.jobs.survey import (
     ByName,
     Storage,
@@ -202,6 +202,9 @@ def check_modification(
     unit.ceph_stages = ()
     unit.ceph_stop = ()
     unit.ceph_note = None
+    #: The OSDs that a drain marks out, and those of one that was not finished.
+    unit.ceph_drained = None
+    unit.ceph_undrained = False
     op = unit.op
     node = unit.cfg.GetNodeInfo(op.node_uuid)
     with ganeti_terms():
@@ -247,6 +250,9 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     """Change the storage cluster, then the node."""
     unit = instance
     feedback = args[0] if args else kwargs["feedback_fn"]
+    if unit.ceph_drained is not None:
+        # First: a second run does not see any more what the first marked out.
+        _note_drained(unit, unit.ceph_drained, feedback)
     try:
         _run(unit, feedback, _command(unit.op))
     except ganeti_errors.OpExecError as err:
@@ -254,10 +260,21 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
         if not (unit.op.offline and unit.op.force):
             raise
         unit.LogWarning("%s", err)
+    if unit.ceph_undrained:
+        _note_drained(unit, None, feedback)
     result = wrapped(*args, **kwargs)
     if unit.ceph_note:
         unit.LogWarning(unit.ceph_note)
     return result
+
+
+def _note_drained(
+    unit: Any, osds: frozenset[int] | None, feedback: Callable[[str], None]
+) -> None:
+    """Write down which OSDs are out as their node is drained, None for no drain."""
+    node = unit.cfg.GetNodeInfo(unit.op.node_uuid)
+    tags = {_mark(node)} if osds is None else {_mark(node), *state.drained_tags(osds)}
+    retag(unit.cfg, node, frozenset(tags), feedback)
 
 
 def _command(op: Any) -> str:
@@ -404,7 +421,16 @@ def _drain(unit: Any, storage: Storage, node: Any, drained: bool) -> tuple[Stage
             leave.drain_refusals(view.cluster, view.host, _report(unit, view)),
             "; --force drains it for new instances, and lowers the number of copies",
         )
-    return leave.drain_stages(view.cluster, view.host, view.acting(), drained)
+    marked = state.drained_osds(node.GetTags())
+    if drained:
+        out = leave.osds_of(view.cluster, view.host)
+        here = {one.id for one in out if one.inside and not one.new}
+        unit.ceph_drained = frozenset(here | (marked or frozenset()))
+    else:
+        unit.ceph_undrained = True
+    return leave.drain_stages(
+        *(view.cluster, view.host, view.acting(), drained, marked)
+    )
 
 
 def _report(unit: Any, view: View) -> Report:

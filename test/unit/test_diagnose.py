@@ -412,13 +412,15 @@ def test_an_osd_of_another_cluster_is_said(made):
 
 def test_keys_that_others_may_read_are_said_by_node_and_file(made):
     nodes, cluster = made
-    loose = ("/etc/ceph/a.keyring", "/var/lib/ceph/b.keyring")
-    nodes = [nodes[0], with_facts(nodes[1], loose_keys=loose), nodes[2]]
+    loose = {"/etc/ceph/a.keyring": "root", "/var/lib/ceph/b.keyring": "ceph"}
+    nodes = [nodes[0], with_facts(nodes[1], loose_keys=(*loose,)), nodes[2]]
     texts = found((nodes, cluster))
     assert [one.node for one in texts] == ["node2", "node2"]
-    for path, one in zip(loose, texts, strict=True):
-        assert path in one.text
-        assert "chmod 600" in one.text
+    for (path, owner), one in zip(loose.items(), texts, strict=True):
+        assert one.text == (
+            f"{path} may be read by others: 'chown {owner}:{owner} {path}; chmod 600"
+            f" {path}' mends it there"
+        )
 
 
 # Ceph's health checks

@@ -527,6 +527,45 @@ def grow_osds(ganeti):
     )
 
 
+def node_tags(ganeti, name="node3"):
+    return set(ganeti.config.find(name).GetTags())
+
+
+def test_an_osd_that_was_out_before_a_drain_stays_out_after_it(made):
+    grow_osds(made)
+    first = osd_of(made, "node3")
+    out = dataclasses.replace(first, id=7, uuid="seven", inside=False)
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster, osds=(*made.nodes.cluster.osds, out)
+    )
+
+    def inside():
+        return {one.id: one.inside for one in made.nodes.cluster.osds}
+
+    made.nodes.failing["node1", "mark"] = "no"
+    drain = Modification(made, "node3", drained=True)
+    with pytest.raises(ganeti_errors.OpExecError):
+        drain.run()
+    noted = {"ceph:storage:drained", f"ceph:storage:drained:{first.id}"}
+    assert node_tags(made) >= noted
+    # It was done all the same.
+    made.nodes.failing.clear()
+    set_osds(made, "node3", inside=False)
+    Modification(made, "node3", drained=True).run()
+    assert node_tags(made) == {"ceph:storage:ready", *noted}
+    Modification(made, "node3", was="DRAINED", drained=False).run()
+    assert inside()[first.id]
+    assert not inside()[7]
+    assert node_tags(made) == {"ceph:storage:ready"}
+
+
+def test_a_dry_run_of_a_drain_notes_nothing(made):
+    grow_osds(made)
+    unit = Modification(made, "node3", drained=True, dry_run=True)
+    nodes.check_modification(lambda: None, unit, (), {})
+    assert node_tags(made) == {"ceph:storage:ready"}
+
+
 def test_data_without_a_place_to_go_stays(made):
     unit = Modification(made, "node3", drained=True)
     text = unit.refusal()
