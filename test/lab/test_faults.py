@@ -44,6 +44,8 @@ def _do_one(step):
             _time.sleep(0.1)
     return _do_one_really(step)
 """
+#: Parts with two nodes each; the master is with the smaller part of the mons.
+HALVES = (("node1", "node4"), ("node2", "node3"))
 OSD_RUNS = "systemctl is-active -q 'ceph-osd@*'"
 REVIVE = "/usr/lib/ganeti/daemon-util start ganeti-noded"
 
@@ -110,12 +112,20 @@ def told_of(lab: TestLab, *signs: str, seconds: float = 150) -> None:
         time.sleep(2)
 
 
-def cut_when(lab: TestLab, node: str, sign: str, command: str) -> Result:
-    """Run a command, cut a node off at a sign that it shows, and connect it again."""
+def cut_when(
+    lab: TestLab, node: str, sign: str, command: str, *, halves: bool = False
+) -> Result:
+    """Run a command, cut a node off at a sign that it shows, and connect it again.
+
+    With ``halves`` the network is cut between :data:`HALVES`.
+    """
 
     def cut() -> None:
         await_sign(lab, node, sign)
-        lab.cut(node)
+        if halves:
+            part(lab, "replace {} lladdr 02:00:00:00:00:99 nud permanent")
+        else:
+            lab.cut(node)
 
     with ThreadPoolExecutor() as pool:
         harmed = pool.submit(cut)
@@ -123,8 +133,25 @@ def cut_when(lab: TestLab, node: str, sign: str, command: str) -> Result:
             done = lab.run("node1", command, check=False, timeout=900)
             harmed.result()
         finally:
-            lab.heal(node)
+            if halves:
+                part(lab, "del {}")
+            else:
+                lab.heal(node)
     return done
+
+
+def part(lab: TestLab, change: str) -> None:
+    """Change what the nodes of each half know of how to reach the other's."""
+    for here, there in (HALVES, HALVES[::-1]):
+        for node in here:
+            lab.run(
+                node,
+                "; ".join(
+                    f"ip neigh {change.format(f'10.77.0.{other[4:]}')} dev br0"
+                    for other in there
+                ),
+                check=False,
+            )
 
 
 def await_sign(lab: TestLab, node: str, sign: str) -> None:
@@ -170,11 +197,12 @@ def test_the_master_s_power_fails_while_it_is_made(lab: TestLab) -> None:
     healthy(lab)
 
 
-def test_the_network_is_cut_while_it_is_made(lab: TestLab) -> None:
+@pytest.mark.parametrize("halves", [False, True])
+def test_the_network_is_cut_while_it_is_made(lab: TestLab, halves: bool) -> None:
     for node in NODES:
         lab.run(node, "systemctl stop 'ceph-osd@*'; rm -f /etc/ceph/ceph.client.g*")
     told(
-        cut_when(lab, "node3", OSD_RUNS, INIT),
+        cut_when(lab, "node3", OSD_RUNS, INIT, halves=halves),
         "gnt-storage init-distributed-storage",
     )
     lab.run("node1", INIT, timeout=400)
@@ -279,11 +307,14 @@ def test_the_network_is_cut_while_a_node_is_added(guest: Guest) -> None:
     lives_on(guest)
 
 
-def test_the_network_is_cut_while_a_node_goes_offline(guest: Guest) -> None:
+@pytest.mark.parametrize("halves", [False, True])
+def test_the_network_is_cut_while_a_node_goes_offline(
+    guest: Guest, halves: bool
+) -> None:
     lab = guest.lab
     command = "gnt-node modify --offline=yes node3"
     # Its mon is out of the map, its daemons are being stopped.
-    told(cut_when(lab, "node3", f"! {OSD_RUNS}", command), command)
+    told(cut_when(lab, "node3", f"! {OSD_RUNS}", command, halves=halves), command)
     lives_on(guest)
     lab.run("node1", command, timeout=300)
     lab.run("node1", [*ADD, "--readd", "node3.lab.example"], timeout=400)
