@@ -148,7 +148,11 @@ def findings(
     ]
     found += _outdated(old, cluster)
     found += [
-        Finding(node.name, f"{path} may be read by others: chmod 600, chown as it was")
+        Finding(
+            node.name,
+            f"{path} may be read by others: 'chown {_owner(path)} {path}; chmod 600"
+            f" {path}' mends it there",
+        )
         for node in nodes
         for path in node.facts.loose_keys
     ]
@@ -159,6 +163,11 @@ def findings(
         words = f"{message} ({name}); {remedy(name)}"
         found.append(Finding(None, words, name in ERRORS | {*_TOLD}))
     return found
+
+
+def _owner(key: str) -> str:
+    """Return whose a file with a key is: of a daemon of Ceph's, or root's."""
+    return "ceph:ceph" if key.startswith("/var/lib/ceph/") else "root:root"
 
 
 def _strangers(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[Finding]:

@@ -1,6 +1,14 @@
-"""Failure domains: in how many of them the copies of a pool have a place."""
+"""Failure domains: how many have a place for a pool's copies, and which have mons."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import (
+    Collection,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 
 from ganeti_ceph.facts import ClusterFacts, CrushPlace, Osd, Rule
 from ganeti_ceph.steps import PlaceHost
@@ -70,3 +78,51 @@ def _new_place(move: PlaceHost, places: Mapping[str, CrushPlace]) -> CrushPlace:
             # What is above that is there already.
             return place[: place.index(spot) + 1]
     return (*places.get(move.host, ())[:1], *move.place)
+
+
+def mon_swaps(
+    spots: Mapping[str, str],
+    mons: Collection[str],
+    free: Collection[str],
+    drained: Container[str],
+    wanted: int,
+) -> list[tuple[str | None, str]]:
+    """Return, by host, the mons that are made and those that go then, pair by pair.
+
+    Afterwards no failure domain that could have a mon has two less than another.
+    ``spots`` are the domains of hosts, ``free`` are those that may get a mon; of those
+    that are ``drained`` one goes first.  Of an even number of mons, more than are
+    ``wanted``, one is left over from a swap that was not finished.
+    """
+    if not mons or not spots.keys() >= {*mons}:
+        # Where the others are is not known.
+        return []
+    there = {*mons}
+    rest = {*free}
+    used = Counter(dict.fromkeys(spots.values(), 0))
+    used.update(spots[host] for host in there)
+    found: list[tuple[str | None, str]] = []
+
+    def crowded() -> str:
+        return max(there, key=lambda host: (used[spots[host]], host in drained, host))
+
+    def swap(made: str | None, gone: str) -> None:
+        if made is not None:
+            rest.remove(made)
+            there.add(made)
+            used[spots[made]] += 1
+        there.remove(gone)
+        used[spots[gone]] -= 1
+        found.append((made, gone))
+
+    if len(there) > wanted and len(there) % 2 == 0:
+        most = used[spots[crowded()]]
+        if most > max(1, min(used.values())):
+            swap(None, crowded())
+    while rest:
+        made = min(rest, key=lambda host: (used[spots[host]], host))
+        gone = crowded()
+        if used[spots[gone]] - used[spots[made]] < 2:
+            break
+        swap(made, gone)
+    return found

@@ -263,13 +263,23 @@ def _too_full(
 
 
 def drain_stages(
-    cluster: ClusterFacts, host: str, acting: str, drained: bool
+    cluster: ClusterFacts,
+    host: str,
+    acting: str,
+    drained: bool,
+    marked: Container[int] | None = None,
 ) -> tuple[Stage, ...]:
-    """Return what moves a host's data away, or lets it come back."""
+    """Return what moves a host's data away, or lets it come back.
+
+    ``marked`` are the OSDs that were marked out when it was drained, None where nobody
+    knows; others that are out stay so, as they were before.
+    """
     osds = tuple(
         osd.id
         for osd in osds_of(cluster, host)
-        if osd.inside == drained and not osd.new
+        if osd.inside == drained
+        and not osd.new
+        and (drained or marked is None or osd.id in marked)
     )
     if not osds:
         return ()

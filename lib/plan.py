@@ -39,6 +39,7 @@ from ganeti_ceph.steps import (
     MakePool,
     MarkOsds,
     PlaceHost,
+    RemoveMon,
     Settle,
     StartOsd,
     Step,
@@ -482,23 +483,38 @@ def choose_mons(
         if chosen and any(node.facts.mons for node in nodes):
             # Mons that know each other's names wait for exactly those.
             return tuple(chosen)
-    wanted = min(params.mon_count, len(nodes) - 1 + len(nodes) % 2)
-    domains = {
-        node.host: dict(node.places).get(params.failure_domain.value, node.host)
-        for node in nodes
-    }
+    wanted = _wanted_mons(nodes, params)
+    spots = _spots(nodes, params)
     taken = {mon.id for mon in chosen}
     free = [node for node in nodes if node.host not in taken and not node.drained]
     # What takes one failure domain away shall not take the quorum with it.
-    used = Counter(domains.get(name) for name in taken)
+    used = Counter(spots.get(name) for name in taken)
     while free and len(chosen) < wanted:
-        node = min(free, key=lambda node: (used[domains[node.host]], node.name))
+        node = min(free, key=lambda node: (used[spots[node.host]], node.name))
         free.remove(node)
-        used[domains[node.host]] += 1
-        address, _ = address_in(node, params.public_network, node.primary_ip)
-        chosen.append(Mon(node.host, address))
+        used[spots[node.host]] += 1
+        chosen.append(_new_mon(node, params))
+    return _in_order(chosen)
+
+
+def _wanted_mons(nodes: Sequence[Node], params: StorageParameters) -> int:
+    return min(params.mon_count, len(nodes) - 1 + len(nodes) % 2)
+
+
+def _spots(nodes: Iterable[Node], params: StorageParameters) -> dict[str, str]:
+    """Return the failure domain of each node, by its host."""
+    kind = params.failure_domain.value
+    return {node.host: dict(node.places).get(kind, node.host) for node in nodes}
+
+
+def _new_mon(node: Node, params: StorageParameters) -> Mon:
+    address, _ = address_in(node, params.public_network, node.primary_ip)
+    return Mon(node.host, address)
+
+
+def _in_order(mons: Iterable[Mon]) -> tuple[Mon, ...]:
     # Ceph ranks mons in the order in which they came; ceph.conf is not to differ so.
-    return tuple(sorted(chosen, key=lambda mon: mon.id))
+    return tuple(sorted(mons, key=lambda mon: mon.id))
 
 
 def make_conf(
@@ -584,11 +600,22 @@ def plan(
     """
     newcomers = [node for node in nodes if joining is None or node.uuid in joining]
     mons = choose_mons(nodes, params, cluster)
-    conf = make_conf(nodes, params, fsid, mons)
     known = {mon.id for mon in cluster.mons} if cluster else set()
     # Those whose mons it is about, too: newcomers, and where one was never before.
     concerned = {node.host for node in newcomers}
     concerned |= {node.host for node in nodes if node.host not in known}
+    swaps = []
+    former: Sequence[Node] = ()
+    if ready and newcomers and cluster is not None:
+        former = nodes
+        if known <= {*cluster.quorum}:
+            swaps = _mon_swaps(nodes, newcomers, params, mons)
+    coming = [made for made, _ in swaps if made]
+    going = {gone.host for _, gone in swaps}
+    spread = (*mons, *(_new_mon(node, params) for node in coming))
+    conf = make_conf(
+        nodes, params, fsid, _in_order(mon for mon in spread if mon.id not in going)
+    )
     stages = [
         _stage(
             "configuration", nodes, lambda node: _configure(node, conf, keys, new_keys)
@@ -597,12 +624,15 @@ def plan(
             "mons",
             nodes,
             lambda node: (
-                _mon(node, conf, keys, cluster) if node.host in concerned else ()
+                _mon(node, conf, keys, cluster)
+                if node.host in concerned and node not in coming
+                else ()
             ),
         ),
     ]
     acting = next(
-        (node for node in nodes if node.host in {mon.id for mon in mons}), nodes[0]
+        (node for node in nodes if node.host in {mon.id for mon in conf.mons}),
+        nodes[0],
     )
     settle = _settle(concerned, params, mons, cluster)
     if settle:
@@ -656,10 +686,13 @@ def plan(
             ),
         )
     )
+    for made, gone in swaps:
+        stages += _swap(made, gone, acting, conf, keys, cluster)
+    stages.append(_stage("mons stop", former, lambda node: _former_mon(node, conf)))
     stages = [stage for stage in stages if stage.steps]
     if ready:
         hosts = tuple((one.host, len(_disks(one, fsid))) for one in newcomers)
-        ids = tuple(mon.id for mon in mons if mon.id in concerned)
+        ids = tuple(mon.id for mon in conf.mons if mon.id in concerned)
         if stages and (hosts or ids):
             wait = AwaitDaemons(ids, hosts, HEALTH_TIMEOUT)
             stages.append(Stage("daemons", ((acting.uuid, (wait,)),)))
@@ -698,6 +731,53 @@ def _mon(
         return ()
     members, peers = (conf.mons, ()) if cluster is None else ((), cluster.mons)
     return (MakeMon(conf.fsid, mon.id, mon.address, members, keys, peers),)
+
+
+def _mon_swaps(
+    nodes: Sequence[Node],
+    newcomers: Sequence[Node],
+    params: StorageParameters,
+    mons: Iterable[Mon],
+) -> list[tuple[Node | None, Node]]:
+    """Return on which node a mon is made, if any, and on which one goes for it."""
+    names = {mon.id for mon in mons}
+    hosts = {node.host: node for node in nodes}
+    free = [
+        node.host
+        for node in nodes
+        if node.host not in names
+        and not node.drained
+        # One that could not join yet lacks what a mon needs, too.
+        and (node.facts.conf is not None or node in newcomers)
+    ]
+    drained = {node.host for node in nodes if node.drained}
+    wanted = _wanted_mons(nodes, params)
+    found = domains.mon_swaps(_spots(nodes, params), names, free, drained, wanted)
+    return [(hosts[made] if made else None, hosts[gone]) for made, gone in found]
+
+
+def _swap(
+    made: Node | None,
+    gone: Node,
+    acting: Node,
+    conf: ClusterConf,
+    keys: Keys,
+    cluster: ClusterFacts | None,
+) -> Iterator[Stage]:
+    """Return what makes a mon on a node, and then removes another's."""
+    if made:
+        (mon,) = (mon for mon in conf.mons if mon.id == made.host)
+        yield Stage("mons", ((made.uuid, _mon(made, conf, keys, cluster)),))
+        yield Stage("quorum", ((acting.uuid, (Settle((mon,), (), ()),)),))
+    yield Stage("mon", ((acting.uuid, (RemoveMon(gone.host),)),))
+
+
+def _former_mon(node: Node, conf: ClusterConf) -> tuple[Step, ...]:
+    """Return what stops a node's mon if it is one no more, and may still run."""
+    if node.host in {mon.id for mon in conf.mons} or not node.facts.mons:
+        return ()
+    # The key is deleted when the mon stopped.
+    return (StopDaemons((node.host,), (), ()),) if node.facts.has_keys else ()
 
 
 def _settle(

@@ -4,8 +4,9 @@ On the cluster: the parameters (:mod:`ganeti_ceph.params`).  On a node group:
 ``ceph:storage:marked``, or ``ceph:storage:initialising:FSID`` while its storage
 cluster is being made, or ``ceph:storage:ready:FSID``.  On a node:
 ``ceph:storage:joining`` while it is made a part of the storage cluster,
-``ceph:storage:ready`` once it is, and, set by administrators, its place in the CRUSH
-map, such as ``ceph:rack:R1``.
+``ceph:storage:ready`` once it is; ``ceph:storage:drained`` while it is drained, with
+``ceph:storage:drained:ID`` for each OSD that was marked out for that; and, set by
+administrators, its place in the CRUSH map, such as ``ceph:rack:R1``.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from ganeti_ceph.errors import PrereqError
 _PREFIX = "ceph:storage:"
 NODE_READY = _PREFIX + "ready"
 NODE_JOINING = _PREFIX + "joining"
+NODE_DRAINED = _PREFIX + "drained"
 
 #: CRUSH types above the host, from the nearest to the root.
 PLACES = (
@@ -83,6 +85,20 @@ def group_state(tags: Iterable[str]) -> GroupState | None:
 def storage_tags(tags: Iterable[str]) -> frozenset[str]:
     """Return those of an object's tags that tell of the storage cluster's state."""
     return frozenset(tag for tag in tags if tag.startswith(_PREFIX))
+
+
+def drained_tags(osds: Iterable[int]) -> frozenset[str]:
+    """Return the tags of a drained node, of which these OSDs were marked out for it."""
+    return frozenset({NODE_DRAINED, *(f"{NODE_DRAINED}:{osd}" for osd in osds)})
+
+
+def drained_osds(tags: Iterable[str]) -> frozenset[int] | None:
+    """Return which OSDs were marked out to drain a node, None where nobody knows."""
+    tags = frozenset(tags)
+    if NODE_DRAINED not in tags:
+        return None
+    ids = (tag.removeprefix(f"{NODE_DRAINED}:") for tag in tags)
+    return frozenset(int(one) for one in ids if one.isdigit())
 
 
 def node_places(tags: Iterable[str]) -> tuple[tuple[str, str], ...]:

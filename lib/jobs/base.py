@@ -82,15 +82,20 @@ class StorageUnit(NoHooksLU, abc.ABC):  # type: ignore[misc]
 
     def retag(self, target: Any, tags: frozenset[str], feedback: Any) -> bool:
         """Replace the storage tags of a node group or node; tell if they differed."""
-        old = state.storage_tags(target.GetTags())
-        if old == tags:
-            return False
-        for tag in old - tags:
-            target.RemoveTag(tag)
-        for tag in tags - old:
-            target.AddTag(tag)
-        self.cfg.Update(target, feedback)
-        return True
+        return retag(self.cfg, target, tags, feedback)
+
+
+def retag(cfg: Any, target: Any, tags: frozenset[str], feedback: Any) -> bool:
+    """Replace the storage tags of a node group or node; tell if they differed."""
+    old = state.storage_tags(target.GetTags())
+    if old == tags:
+        return False
+    for tag in old - tags:
+        target.RemoveTag(tag)
+    for tag in tags - old:
+        target.AddTag(tag)
+    cfg.Update(target, feedback)
+    return True
 
 
 def run_stages(

@@ -148,7 +148,7 @@ class LUInitDistributedStorage(StorageUnit):
             # Whoever takes it away must ask Ceph from now on, whatever fails.
             for node in self._targets():
                 if state.NODE_READY not in node.GetTags():
-                    self.retag(node, frozenset({state.NODE_JOINING}), feedback)
+                    self.retag(node, _tags(node, state.NODE_JOINING), feedback)
             run_stages(self.rpc, stages, self.nodes, feedback, self.again)
         written = self._write_down(feedback)
         if not stages and not written:
@@ -171,11 +171,19 @@ class LUInitDistributedStorage(StorageUnit):
 
     def _write_down(self, feedback: Callable[[str], None]) -> bool:
         """Mark group and nodes, enable the template; tell if anything was to change."""
-        ready = frozenset({state.NODE_READY})
-        changed = [self.retag(node, ready, feedback) for node in self._targets()]
+        changed = [
+            self.retag(node, _tags(node, state.NODE_READY), feedback)
+            for node in self._targets()
+        ]
         changed.append(enable_template(self, feedback))
         changed.append(self._mark(GroupState(Phase.READY, self.fsid), feedback))
         return any(changed)
+
+
+def _tags(node: Any, mark: str) -> frozenset[str]:
+    """Return the storage tags of a node with a mark; what drained it, while it is."""
+    osds = state.drained_osds(node.GetTags()) if node.drained else None
+    return frozenset({mark}) | (state.drained_tags(osds) if osds is not None else set())
 
 
 def enable_template(unit: StorageUnit, feedback: Callable[[str], None]) -> bool:

@@ -15,7 +15,7 @@ from ganeti.rpc import node as ganeti_rpc
 from ganeti_ceph import leave, plan, rpc, state, wire
 from ganeti_ceph.errors import PrereqError
 from ganeti_ceph.facts import ClusterFacts, Report
-from ganeti_ceph.jobs.base import describe, ganeti_terms, run_stages
+from ganeti_ceph.jobs.base import describe, ganeti_terms, retag, run_stages
 from ganeti_ceph.jobs.survey import (
     ByName,
     Storage,
@@ -181,7 +181,9 @@ def lock_groups(
     unit = instance
     result = wrapped(*args, **kwargs)
     op = unit.op
-    if op.offline is None and op.drained is None and op.master_candidate is None:
+    # One that becomes able to be the master may be a candidate then, drained no more.
+    roles = (op.offline, op.drained, op.master_candidate, op.master_capable)
+    if roles == (None,) * len(roles):
         return result
     with ganeti_terms():
         storage = _member(unit, unit.cfg.GetNodeInfo(op.node_uuid))
@@ -200,6 +202,9 @@ def check_modification(
     unit.ceph_stages = ()
     unit.ceph_stop = ()
     unit.ceph_note = None
+    #: The OSDs that a drain marks out, and those of one that was not finished.
+    unit.ceph_drained = None
+    unit.ceph_undrained = False
     op = unit.op
     node = unit.cfg.GetNodeInfo(op.node_uuid)
     with ganeti_terms():
@@ -245,6 +250,9 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
     """Change the storage cluster, then the node."""
     unit = instance
     feedback = args[0] if args else kwargs["feedback_fn"]
+    if unit.ceph_drained is not None:
+        # First: a second run does not see any more what the first marked out.
+        _note_drained(unit, unit.ceph_drained, feedback)
     try:
         _run(unit, feedback, _command(unit.op))
     except ganeti_errors.OpExecError as err:
@@ -252,17 +260,28 @@ def modify(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -
         if not (unit.op.offline and unit.op.force):
             raise
         unit.LogWarning("%s", err)
+    if unit.ceph_undrained:
+        _note_drained(unit, None, feedback)
     result = wrapped(*args, **kwargs)
     if unit.ceph_note:
         unit.LogWarning(unit.ceph_note)
     return result
 
 
+def _note_drained(
+    unit: Any, osds: frozenset[int] | None, feedback: Callable[[str], None]
+) -> None:
+    """Write down which OSDs are out as their node is drained, None for no drain."""
+    node = unit.cfg.GetNodeInfo(unit.op.node_uuid)
+    tags = {_mark(node)} if osds is None else {_mark(node), *state.drained_tags(osds)}
+    retag(unit.cfg, node, frozenset(tags), feedback)
+
+
 def _command(op: Any) -> str:
     """Return the command of a modification, as far as it is about the storage."""
     words = ["gnt-node", "modify", *(["--force"] if op.force else [])]
     # Ganeti sets the last one itself, too, for a node that it makes a candidate again.
-    for name in ("offline", "drained", "master_candidate"):
+    for name in ("offline", "drained", "master_capable", "master_candidate"):
         value = getattr(op, name)
         if value is not None:
             words.append(f"--{name.replace('_', '-')}={'yes' if value else 'no'}")
@@ -402,7 +421,16 @@ def _drain(unit: Any, storage: Storage, node: Any, drained: bool) -> tuple[Stage
             leave.drain_refusals(view.cluster, view.host, _report(unit, view)),
             "; --force drains it for new instances, and lowers the number of copies",
         )
-    return leave.drain_stages(view.cluster, view.host, view.acting(), drained)
+    marked = state.drained_osds(node.GetTags())
+    if drained:
+        out = leave.osds_of(view.cluster, view.host)
+        here = {one.id for one in out if one.inside and not one.new}
+        unit.ceph_drained = frozenset(here | (marked or frozenset()))
+    else:
+        unit.ceph_undrained = True
+    return leave.drain_stages(
+        *(view.cluster, view.host, view.acting(), drained, marked)
+    )
 
 
 def _report(unit: Any, view: View) -> Report:
@@ -508,7 +536,12 @@ def check_addition(
         # Ganeti does not know the node yet, or takes it for offline.
         runner = ganeti_rpc.DnsOnlyRunner()
         new = unit.new_node
-        newcomer = ByName(new.name, new.primary_ip, new.secondary_ip, new.GetTags())
+        # Of one that comes back Ganeti writes a new address down only later.
+        newcomer = ByName(
+            new.name, unit.op.primary_ip, unit.op.secondary_ip, new.GetTags()
+        )
+        if newcomer.primary_ip != new.primary_ip and _is_part(new):
+            _refuse_address(new, newcomer.primary_ip, storage)
         (found, silent) = look_at(runner, [newcomer], storage.params)
         refuse_silence(silent)
         reasons = plan.refusals(
@@ -524,6 +557,16 @@ def check_addition(
         if reasons:
             raise PrereqError("\n".join(reasons))
     return result
+
+
+def _refuse_address(node: Any, address: str, storage: Storage) -> None:
+    """Refuse an address that the daemons of a node that comes back do not have."""
+    if storage.params.public_network is None:
+        raise PrereqError(
+            f"{node.name} has the address {address} now, and its storage daemons are"
+            f" known at {node.primary_ip}: give it that one back, or take it out of the"
+            f" storage cluster first ('gnt-node remove {node.name}'), and add it again"
+        )
 
 
 # gnt-group assign-nodes, gnt-cluster destroy

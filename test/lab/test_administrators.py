@@ -15,9 +15,20 @@ from guests import Guest
 from test_faults import DEATH, REVIVE, SERVE, dies_in, told
 from test_init import DISK, INIT, modify
 from test_init_ipv6 import hosts_by_rack
-from test_life import COLLECTOR, COLLECTOR_KEY, SPARE, in_ganeti, readd, settled
+from test_life import (
+    COLLECTOR,
+    COLLECTOR_KEY,
+    SPARE,
+    complaints,
+    go_offline,
+    in_ganeti,
+    readd,
+    settled,
+    wait_down,
+)
 from test_nodes import (
     ADD,
+    RAPI_ROLE,
     ceph,
     guest,
     lives_on,
@@ -94,6 +105,25 @@ def test_what_needs_a_storage_cluster_says_how_to_make_one(lab: TestLab) -> None
     lab.run("node1", "gnt-node modify --drained=no node2")
 
 
+def test_a_node_does_not_leave_while_the_storage_is_half_made(lab: TestLab) -> None:
+    lab.run("node4", "mv /usr/bin/ceph-mon /usr/bin/ceph-mon.aside")
+    try:
+        told(lab.run("node1", INIT, check=False, timeout=400), INIT)
+    finally:
+        lab.run("node4", "mv /usr/bin/ceph-mon.aside /usr/bin/ceph-mon")
+    half_made = "the storage cluster of group default is half made"
+    for command in (
+        "gnt-node modify --offline=yes node3",
+        "gnt-node remove node3",
+        "gnt-group assign-nodes other node3",
+    ):
+        said = refused(lab.run("node1", command, check=False))
+        assert f"{half_made}: '{INIT}' goes on with it" in said
+    assert in_ganeti(lab, "offline,group", "node3").split() == ["N", "default"]
+    verified = lab.run("node1", "gnt-cluster verify", check=False, timeout=300).stdout
+    assert f"{half_made}: '{INIT}' goes on with it" in verified
+
+
 def test_two_that_make_the_storage_make_one(lab: TestLab) -> None:
     done = at_once(lab, INIT, INIT)
     assert [one.returncode for one in done] == [0, 0], done
@@ -158,6 +188,8 @@ def test_of_two_nodes_that_leave_at_once_one_stays(guest: Guest) -> None:
     assert [one["up"] for one in osds(lab)[stays].values()] == [1]
     lives_on(guest)
     readd(lab, gone)
+    # One in each rack.
+    assert mons(lab) in ({"node1", "node2", "node4"}, {"node1", "node3", "node4"})
     nothing_to_do(lab)
     lives_on(guest)
 
@@ -188,6 +220,101 @@ def test_a_repair_and_a_drain_at_once_both_happen(guest: Guest) -> None:
     assert NOTHING in lab.run("node1", "gnt-storage repair", timeout=300).stdout
     assert not osds(lab)["node2"][drained]["in"]
     lab.run("node1", "gnt-node modify --drained=no node2")
+    nothing_to_do(lab)
+    lives_on(guest)
+
+
+def await_up(lab: TestLab, host: str, osd: int) -> None:
+    end = time.monotonic() + 60
+    while not osds(lab)[host][osd]["up"]:
+        assert time.monotonic() < end
+        time.sleep(1)
+
+
+def test_a_rack_that_comes_back_has_a_mon_again(guest: Guest) -> None:
+    lab = guest.lab
+    wait_clean(lab)
+    (osd,) = osds(lab)["node4"]
+    go_offline(lab, "node4")
+    assert mons(lab) == {"node1", "node2", "node3"}
+
+    # Its daemons come back, and Ganeti does not know.
+    lab.run("node4", f"systemctl start ceph-osd@{osd}")
+    await_up(lab, "node4", osd)
+    again = "gnt-node modify --offline=yes node4"
+    said = refused(lab.run("node1", "gnt-node remove node4", check=False))
+    assert f"osd.{osd} still run: '{again}' once more stops them" in said
+    go_offline(lab, "node4")
+    assert [(one["up"], one["in"]) for one in osds(lab)["node4"].values()] == [(0, 0)]
+    state = f"systemctl is-active ceph-osd@{osd}; true"
+    assert lab.run("node4", state).stdout == "inactive\n"
+    lives_on(guest)
+
+    lab.run("node1", "gnt-node modify --force --offline=no node4", timeout=300)
+    verified = "\n".join(complaints(lab))
+    assert re.search(r"node4.lab.example: to do: make and start mon.node4", verified)
+    assert "to do: remove mon.node3 from the quorum" in verified
+    assert "node3.lab.example: to do: stop mon.node3" in verified
+    lab.run("node1", "gnt-storage repair node4", timeout=300)
+    assert mons(lab) == {"node1", "node2", "node4"}
+    state = "systemctl is-active ceph-mon@node3; ls /etc/ceph"
+    left = lab.run("node3", state).stdout
+    assert not left.startswith("active")
+    assert "client.admin" not in left
+    assert [(one["up"], one["in"]) for one in osds(lab)["node4"].values()] == [(1, 1)]
+    nothing_to_do(lab)
+    assert NOTHING in lab.run("node1", "gnt-storage repair", timeout=300).stdout
+    lives_on(guest)
+
+
+def test_no_host_leaves_a_rack_that_copies_need(lab: TestLab) -> None:
+    wrong, right = "ceph:rack:R2", "ceph:rack:R3"
+    retag = "gnt-node remove-tags node4 {}; gnt-node add-tags node4 {}"
+    lab.run("node1", retag.format(right, wrong))
+    said = refused(lab.run("node1", "gnt-storage repair", check=False, timeout=300))
+    why = "with node4 in rack R2 there would be only 2 failure domains (rack) for them"
+    assert why in said
+    assert why in status(lab)
+    assert hosts_by_rack(lab)["R3"] == ["node4"]
+    lab.run("node1", retag.format(wrong, right))
+    nothing_to_do(lab)
+
+
+def role(lab: TestLab, node: str, name: str) -> tuple[str, str]:
+    """Give a node a role through the remote API; return what came of the job."""
+    words = ["/usr/bin/python3", "-c", RAPI_ROLE, node, name]
+    state, result = json.loads(lab.run("node1", words).stdout)
+    return state, str(result)
+
+
+def test_a_drain_is_the_same_by_each_way(guest: Guest) -> None:
+    lab = guest.lab
+    (osd,) = osds(lab)["node2"]
+
+    def state() -> tuple[int, str]:
+        return osds(lab)["node2"][osd]["in"], in_ganeti(lab, "drained", "node2")
+
+    done = lab.run("node1", "gnt-node modify --drained=yes --dry-run node2")
+    step = f"node1.lab.example: mark osd.{osd} out, so that data moves away"
+    assert step in done.stdout + done.stderr
+    assert state() == (1, "N")
+
+    lab.run("node1", "echo 'tester secret write' > /var/lib/ganeti/rapi/users")
+    done = role(lab, "node4", "drained")
+    assert done[0] == "error"
+    assert "there are only 2 failure domains (rack) for them" in done[1]
+    assert role(lab, "node2", "drained")[0] == "success"
+    assert state() == (0, "Y")
+    assert role(lab, "node2", "regular")[0] == "success"
+    assert state() == (1, "N")
+
+    # One that was out before comes back only where it is asked for.
+    lab.run("node1", f"ceph osd out {osd}; gnt-node modify --drained=yes node2")
+    lab.run("node1", "gnt-node modify --drained=no node2")
+    assert state() == (0, "N")
+    assert f"osd.{osd} is marked out and takes no data" in status(lab)
+    lab.run("node1", "gnt-storage repair node2", timeout=300)
+    assert state() == (1, "N")
     nothing_to_do(lab)
     lives_on(guest)
 
@@ -307,14 +434,14 @@ def test_what_force_puts_out_of_reach_is_said_and_comes_back(guest: Guest) -> No
         " ceph osd pool set rigid size 3; ceph osd pool set rigid min_size 3",
     )
     settled(lab)
-    offline = "gnt-node modify --offline=yes node3"
-    said = refused(lab.run("node1", offline, check=False, timeout=300))
+    offline = "gnt-node modify {}--offline=yes node3"
+    said = refused(lab.run("node1", offline.format(""), check=False, timeout=300))
     assert "data would be out of reach" in said
     assert "; --force does it anyway" in said
     assert in_ganeti(lab, "offline", "node3") == "N"
     assert [one["up"] for one in osds(lab)["node3"].values()] == [1]
 
-    done = lab.run("node1", f"{offline} --force", timeout=300)
+    done = lab.run("node1", offline.format("--force "), timeout=300)
     assert "data would be out of reach" in done.stdout + done.stderr
     assert in_ganeti(lab, "offline", "node3") == "Y"
     assert [one["up"] for one in osds(lab)["node3"].values()] == [0]
@@ -330,7 +457,7 @@ def test_what_force_puts_out_of_reach_is_said_and_comes_back(guest: Guest) -> No
     lives_on(guest)
 
     # Ganeti's other way back, which knows nothing of daemons.
-    done = lab.run("node1", "gnt-node modify --offline=no node3", timeout=300)
+    done = lab.run("node1", "gnt-node modify --force --offline=no node3", timeout=300)
     again = "gnt-storage repair node3.lab.example"
     assert f"'{again}' brings them back" in done.stdout + done.stderr
     assert [one["up"] for one in osds(lab)["node3"].values()] == [0]
@@ -395,6 +522,69 @@ def test_a_node_gets_one_more_disk(guest: Guest) -> None:
     nothing_to_do(lab)
 
 
+def blank_disks(lab: TestLab) -> dict[str, str]:
+    """Return the disks that node3 and node5 have each aside, as device nodes."""
+    command = f"basename $(readlink {SPARE}/lab-disk-2)"
+    return {node: lab.run(node, command).stdout.strip() for node in ("node3", "node5")}
+
+
+def plug(lab: TestLab, node: str, disk: str) -> None:
+    """Put a disk, which may be another node's, where parameters look for one more."""
+    lab.run(
+        node,
+        f"[ -e /dev/{disk} ] || mknod /dev/{disk} b 7 {disk.removeprefix('loop')};"
+        f" ln -sfn ../../{disk} {MORE}",
+    )
+
+
+def test_an_osd_whose_disk_moved_to_another_node_is_not_made_anew(guest: Guest) -> None:
+    lab = guest.lab
+    disks = blank_disks(lab)
+    (old,), (other,) = osds(lab)["node3"], osds(lab)["node5"]
+    plug(lab, "node3", disks["node3"])
+    modify(lab, f"ceph:disk={DISK},disk={MORE}*")
+    lab.run("node1", "gnt-storage repair node3", timeout=300)
+    (moved,) = set(osds(lab)["node3"]) - {old}
+    uuid = osds(lab)["node3"][moved]["uuid"]
+    settled(lab)
+
+    lab.run("node3", f"systemctl stop ceph-osd@{moved}")
+    plug(lab, "node5", disks["node3"])
+    plug(lab, "node3", disks["node5"])
+    wait_down(lab, "node3", moved)
+    lab.run("node1", "gnt-storage repair", timeout=400)
+    found = osds(lab)
+    assert found["node5"][moved]["uuid"] == uuid
+    assert found["node5"][moved]["up"]
+    (new,) = set(found["node3"]) - {old}
+    assert new != moved
+    assert found["node3"][new]["up"]
+    # At the next boot it is not tried there.
+    enabled = f"systemctl is-enabled ceph-osd@{moved}; true"
+    assert lab.run("node3", enabled).stdout == "disabled\n"
+    nothing_to_do(lab)
+    lives_on(guest)
+    # As it was.
+    lab.run("node1", f"ceph osd out {moved} {new}")
+    settled(lab)
+    modify(lab, f"ceph:disk={DISK}")
+    for node, osd in (("node3", new), ("node5", moved)):
+        lab.run(node, f"systemctl disable --now ceph-osd@{osd}")
+        lab.run(
+            "node1",
+            f"for i in $(seq 60); do ceph osd safe-to-destroy {osd} && break; sleep 1;"
+            f" done; ceph osd purge {osd} --yes-i-really-mean-it",
+        )
+        lab.run(
+            node,
+            f"rm -r /var/lib/ceph/osd/ceph-{osd}; wipefs -qa {MORE};"
+            f" head -c 20M /dev/zero > {MORE}; rm {MORE}",
+        )
+    lab.run("node3", f"rm -rf /var/lib/ceph/osd/ceph-{moved}")
+    assert list(osds(lab)["node5"]) == [other]
+    nothing_to_do(lab)
+
+
 def test_a_drain_shows_how_long_it_takes_and_may_be_taken_back(
     guest: Guest, slowly: None
 ) -> None:
@@ -442,6 +632,29 @@ def test_osds_that_are_nearly_full_are_told(lab: TestLab) -> None:
     finally:
         lab.run("node1", "ceph osd set-nearfull-ratio 0.85")
     nothing_to_do(lab)
+
+
+def test_what_verify_tells_of_it_mends(lab: TestLab) -> None:
+    new = lab.run("node1", "ceph osd new $(cat /proc/sys/kernel/random/uuid)").stdout
+    stray = int(new)
+    (osd,) = osds(lab)["node3"]
+    ours = "/etc/ceph/ceph.client.ganeti.keyring"
+    theirs = f"/var/lib/ceph/osd/ceph-{osd}/keyring"
+    lab.run("node3", f"chown ceph:ceph {ours}; chmod 640 {theirs}")
+    found = "\n".join(complaints(lab))
+    told = "is registered and never ran, and no node that answers has begun it"
+    (forget,) = re.findall(rf"osd\.{stray} {told}: '(.*?)' forgets it", found)
+    mend = [
+        re.findall(rf"node3\S*: {path} may be read by others: '(.*?)' mends", found)
+        for path in (ours, theirs)
+    ]
+    assert [len(one) for one in mend] == [1, 1], found
+    lab.run("node1", forget)
+    for (command,) in mend:
+        lab.run("node3", command)
+    nothing_to_do(lab)
+    owners = lab.run("node3", f"stat -c '%a %U' {ours} {theirs}").stdout
+    assert owners == "600 root\n600 ceph\n"
 
 
 def test_a_node_that_is_taken_out_keeps_no_key(guest: Guest) -> None:

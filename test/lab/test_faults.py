@@ -21,9 +21,9 @@ pytestmark = pytest.mark.slow
 NODES = ("node1", "node2", "node3", "node4")
 SERVE = "/usr/lib/python3/dist-packages/ganeti_ceph/node/serve.py"
 FAULT = "/run/fault"
-#: Makes a node daemon die in the step that a file names, once.
+#: Makes a node daemon die in the step that a file names, once, or wait before it.
 DEATH = f"""
-import os as _os
+import os as _os, time as _time
 
 _do_one_really = _do_one
 
@@ -38,8 +38,14 @@ def _do_one(step):
         _os.unlink("{FAULT}")
         _os.kill(_os.getppid(), 9)
         _os.kill(_os.getpid(), 9)
+    if fault == "wait " + step.name:
+        open("{FAULT}.waits", "w").close()
+        while _os.path.exists("{FAULT}"):
+            _time.sleep(0.1)
     return _do_one_really(step)
 """
+#: Parts with two nodes each; the master is with the smaller part of the mons.
+HALVES = (("node1", "node4"), ("node2", "node3"))
 OSD_RUNS = "systemctl is-active -q 'ceph-osd@*'"
 REVIVE = "/usr/lib/ganeti/daemon-util start ganeti-noded"
 
@@ -106,12 +112,20 @@ def told_of(lab: TestLab, *signs: str, seconds: float = 150) -> None:
         time.sleep(2)
 
 
-def cut_when(lab: TestLab, node: str, sign: str, command: str) -> Result:
-    """Run a command, cut a node off at a sign that it shows, and connect it again."""
+def cut_when(
+    lab: TestLab, node: str, sign: str, command: str, *, halves: bool = False
+) -> Result:
+    """Run a command, cut a node off at a sign that it shows, and connect it again.
+
+    With ``halves`` the network is cut between :data:`HALVES`.
+    """
 
     def cut() -> None:
         await_sign(lab, node, sign)
-        lab.cut(node)
+        if halves:
+            part(lab, "replace {} lladdr 02:00:00:00:00:99 nud permanent")
+        else:
+            lab.cut(node)
 
     with ThreadPoolExecutor() as pool:
         harmed = pool.submit(cut)
@@ -119,8 +133,25 @@ def cut_when(lab: TestLab, node: str, sign: str, command: str) -> Result:
             done = lab.run("node1", command, check=False, timeout=900)
             harmed.result()
         finally:
-            lab.heal(node)
+            if halves:
+                part(lab, "del {}")
+            else:
+                lab.heal(node)
     return done
+
+
+def part(lab: TestLab, change: str) -> None:
+    """Change what the nodes of each half know of how to reach the other's."""
+    for here, there in (HALVES, HALVES[::-1]):
+        for node in here:
+            lab.run(
+                node,
+                "; ".join(
+                    f"ip neigh {change.format(f'10.77.0.{other[4:]}')} dev br0"
+                    for other in there
+                ),
+                check=False,
+            )
 
 
 def await_sign(lab: TestLab, node: str, sign: str) -> None:
@@ -166,11 +197,12 @@ def test_the_master_s_power_fails_while_it_is_made(lab: TestLab) -> None:
     healthy(lab)
 
 
-def test_the_network_is_cut_while_it_is_made(lab: TestLab) -> None:
+@pytest.mark.parametrize("halves", [False, True])
+def test_the_network_is_cut_while_it_is_made(lab: TestLab, halves: bool) -> None:
     for node in NODES:
         lab.run(node, "systemctl stop 'ceph-osd@*'; rm -f /etc/ceph/ceph.client.g*")
     told(
-        cut_when(lab, "node3", OSD_RUNS, INIT),
+        cut_when(lab, "node3", OSD_RUNS, INIT, halves=halves),
         "gnt-storage init-distributed-storage",
     )
     lab.run("node1", INIT, timeout=400)
@@ -193,6 +225,7 @@ def answers(lab: TestLab, seconds: float = 90) -> None:
         ("osd-start", "node3", "gnt-storage repair node3"),
         ("daemons", "node1", "gnt-storage repair node3"),
         ("mark", "node1", "gnt-node modify --drained=yes node4"),
+        ("mark", "node1", "gnt-node modify --drained=no node4"),
     ],
 )
 def test_the_node_daemon_dies_in_each_step_of_leaving_and_coming_back(
@@ -202,12 +235,14 @@ def test_the_node_daemon_dies_in_each_step_of_leaving_and_coming_back(
     again = "gnt-storage repair node3" if "repair" in command else "gnt-node modify"
     if step in ("osd-start", "daemons"):
         lab.run("node3", "systemctl stop 'ceph-osd@*'")
+    if "drained=no" in command:
+        lab.run("node1", "gnt-node modify --drained=yes node4")
     told(dies_in(lab, step, node, command), again)
     lives_on(guest)
     lab.run("node1", command, timeout=400)
     if "offline" in command:
         lab.run("node1", [*ADD, "--readd", "node3.lab.example"], timeout=400)
-    if "drained" in command:
+    if "drained=yes" in command:
         lab.run("node1", "gnt-node modify --drained=no node4")
     healthy(lab)
     lives_on(guest)
@@ -220,8 +255,13 @@ def test_the_node_daemon_dies_while_a_node_is_forgotten(guest: Guest) -> None:
     wait_clean(lab)
     told(dies_in(lab, "forget", "node1", "gnt-node remove node4"), "gnt-node remove")
     lives_on(guest)
-    lab.run("node1", "gnt-node remove node4", timeout=300)
-    assert set(osds(lab)) == {"node1", "node2", "node3"}
+    # Ceph has forgotten it, and so does Ganeti; it keeps what only it has.
+    done = dies_in(lab, "keys", "node4", "gnt-node remove node4")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "node4.lab.example still has keys of the storage cluster" in said
+    assert "node4" not in osds(lab)
+    assert "node4" not in lab.run("node1", "gnt-node list --no-headers -o name").stdout
     blank(lab, "node4")
 
 
@@ -267,11 +307,14 @@ def test_the_network_is_cut_while_a_node_is_added(guest: Guest) -> None:
     lives_on(guest)
 
 
-def test_the_network_is_cut_while_a_node_goes_offline(guest: Guest) -> None:
+@pytest.mark.parametrize("halves", [False, True])
+def test_the_network_is_cut_while_a_node_goes_offline(
+    guest: Guest, halves: bool
+) -> None:
     lab = guest.lab
     command = "gnt-node modify --offline=yes node3"
     # Its mon is out of the map, its daemons are being stopped.
-    told(cut_when(lab, "node3", f"! {OSD_RUNS}", command), command)
+    told(cut_when(lab, "node3", f"! {OSD_RUNS}", command, halves=halves), command)
     lives_on(guest)
     lab.run("node1", command, timeout=300)
     lab.run("node1", [*ADD, "--readd", "node3.lab.example"], timeout=400)
@@ -367,13 +410,23 @@ def test_a_vanished_device_is_replaced(guest: Guest) -> None:
 
 def test_a_killed_job_may_be_run_again(guest: Guest) -> None:
     lab = guest.lab
-    lab.run("node4", "systemctl stop 'ceph-osd@*'")
+    lab.run("node4", f"systemctl stop 'ceph-osd@*'; echo wait osd-start > {FAULT}")
     job = lab.run("node1", "gnt-storage repair --submit --print-jobid").stdout
     number = re.findall(r"\d+", job)[-1]
-    time.sleep(2)
-    lab.run(
-        "node1", f"gnt-job cancel --kill --yes-do-it {number}", check=False, timeout=60
-    )
+    await_sign(lab, "node4", f"test -e {FAULT}.waits")
+
+    def state() -> str:
+        shown = lab.run("node1", f"gnt-job list --no-headers -o status {number}")
+        return shown.stdout.strip()
+
+    assert state() == "running"
+    lab.run("node1", f"gnt-job cancel --kill --yes-do-it {number}")
+    end = time.monotonic() + 60
+    while state() == "running":
+        assert time.monotonic() < end
+        time.sleep(1)
+    assert not any(one["up"] for one in osds(lab)["node4"].values())
+    lab.run("node4", f"rm {FAULT}*")
     end = time.monotonic() + 60
     while lab.run("node1", "gnt-storage repair", check=False, timeout=300).returncode:
         assert time.monotonic() < end

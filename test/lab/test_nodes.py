@@ -18,8 +18,8 @@ from test_init import DISK, INIT, modify
 ADD = ["gnt-node", "add", "--no-ssh-key-check"]
 NODE3, NODE4 = "node3.lab.example", "node4.lab.example"
 
-#: Marks a node offline through the remote API, and prints what came of the job.
-RAPI_OFFLINE = """
+#: Gives a node a role through the remote API, and prints what came of the job.
+RAPI_ROLE = """
 import base64, json, ssl, sys, time, urllib.request
 
 def ask(path, method="GET", body=None):
@@ -33,7 +33,7 @@ def ask(path, method="GET", body=None):
     context = ssl._create_unverified_context()
     return json.load(urllib.request.urlopen(request, context=context))
 
-job = ask(f"nodes/{sys.argv[1]}.lab.example/role", "PUT", "offline")
+job = ask(f"nodes/{sys.argv[1]}.lab.example/role", "PUT", sys.argv[2])
 while (found := ask(f"jobs/{job}"))["status"] not in ("success", "error"):
     time.sleep(0.5)
 print(json.dumps([found["status"], found["opresult"]]))
@@ -314,7 +314,7 @@ def test_copies_without_a_place_keep_their_node(guest: Guest) -> None:
 def test_other_ways_into_ganeti_are_refused_alike(guest: Guest) -> None:
     lab = guest.lab
     lab.run("node1", "echo 'tester secret write' > /var/lib/ganeti/rapi/users")
-    done = lab.run("node1", ["/usr/bin/python3", "-c", RAPI_OFFLINE, "node2"])
+    done = lab.run("node1", ["/usr/bin/python3", "-c", RAPI_ROLE, "node2", "offline"])
     status, result = json.loads(done.stdout)
     assert status == "error"
     assert "data would be out of reach" in str(result)

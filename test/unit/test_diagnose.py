@@ -9,7 +9,7 @@ from outcome import changed, finished
 from ganeti_ceph import diagnose, plan
 from ganeti_ceph.diagnose import Finding, Member
 from ganeti_ceph.facts import Osd
-from ganeti_ceph.params import StorageParameters
+from ganeti_ceph.params import FailureDomain, StorageParameters
 
 PARAMS = StorageParameters(disks=("/dev/sdb",))
 
@@ -57,6 +57,27 @@ def down(made, *hosts, **changes):
 
 def test_a_healthy_cluster_has_no_findings(made):
     assert found(made) == []
+
+
+def test_mons_of_one_rack_that_another_lacks_are_said_with_the_command():
+    params = dataclasses.replace(PARAMS, pool_size=1)
+    nodes, cluster = finished(make_nodes(4), params)
+    racks = ("R1", "R2", "R2", "R3")
+    nodes = [
+        dataclasses.replace(node, places=(("rack", rack),))
+        for node, rack in zip(nodes, racks, strict=True)
+    ]
+    params = dataclasses.replace(params, failure_domain=FailureDomain.RACK)
+    texts = [
+        one.text
+        for one in found((nodes, cluster), [*members(), member("node4")], params=params)
+    ]
+    for words in (
+        "node4: to do: make and start mon.node4 at 192.0.2.4 ('gnt-storage repair')",
+        "node1: to do: remove mon.node3 from the quorum ('gnt-storage repair')",
+        "node3: to do: stop mon.node3 ('gnt-storage repair')",
+    ):
+        assert words in texts
 
 
 # Nodes
@@ -391,13 +412,15 @@ def test_an_osd_of_another_cluster_is_said(made):
 
 def test_keys_that_others_may_read_are_said_by_node_and_file(made):
     nodes, cluster = made
-    loose = ("/etc/ceph/a.keyring", "/var/lib/ceph/b.keyring")
-    nodes = [nodes[0], with_facts(nodes[1], loose_keys=loose), nodes[2]]
+    loose = {"/etc/ceph/a.keyring": "root", "/var/lib/ceph/b.keyring": "ceph"}
+    nodes = [nodes[0], with_facts(nodes[1], loose_keys=(*loose,)), nodes[2]]
     texts = found((nodes, cluster))
     assert [one.node for one in texts] == ["node2", "node2"]
-    for path, one in zip(loose, texts, strict=True):
-        assert path in one.text
-        assert "chmod 600" in one.text
+    for (path, owner), one in zip(loose.items(), texts, strict=True):
+        assert one.text == (
+            f"{path} may be read by others: 'chown {owner}:{owner} {path}; chmod 600"
+            f" {path}' mends it there"
+        )
 
 
 # Ceph's health checks

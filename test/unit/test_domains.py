@@ -1,9 +1,12 @@
-"""Failure domains: moves that leave copies without a place are refused."""
+"""Failure domains: no move leaves copies without a place, and mons are spread."""
 
 import dataclasses
+from collections import Counter
 
 import pytest
 from fakes import make_cluster
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ganeti_ceph import domains
 from ganeti_ceph.facts import Osd, Pool, Rule
@@ -89,3 +92,88 @@ def test_a_new_place_is_below_what_the_administrator_made_above_it():
     (text,) = refused(cluster, node4="R2")
     assert "only 1 failure domains (room)" in text
     assert refused(cluster, node3="R3") == []
+
+
+# Mons
+
+
+def swaps(racks, mons, free=None, drained=(), wanted=3):
+    """Return the swaps in words; racks and mons name hosts by numbers."""
+    spots = {f"node{number}": rack for number, rack in enumerate(racks, 1)}
+    names = {f"node{number}" for number in mons}
+    rest = spots.keys() - names if free is None else {f"node{one}" for one in free}
+    away = {f"node{number}" for number in drained}
+    found = domains.mon_swaps(spots, names, rest, away, wanted)
+    return [(made and made[4:], gone[4:]) for made, gone in found]
+
+
+@pytest.mark.parametrize(
+    ("racks", "mons", "found"),
+    [
+        # As well spread as can be.
+        (["R1", "R2", "R3"], [1, 2, 3], []),
+        (["R1", "R2", "R2", "R3"], [1, 3, 4], []),
+        (["R1", "R1", "R2", "R2", "R3"], [1, 2, 3, 4, 5], []),
+        # No other rack has a node that is free.
+        (["R1", "R1", "R2"], [1, 2, 3], []),
+        (["R1"], [1], []),
+        # A node came back, or nodes were tagged anew.
+        (["R1", "R2", "R2", "R3"], [1, 2, 3], [("4", "3")]),
+        (["R1", "R1", "R1", "R2", "R3"], [1, 2, 3], [("4", "3"), ("5", "2")]),
+        (["R1"] * 5 + ["R2"] * 2, [1, 2, 3, 4, 5], [("6", "5"), ("7", "4")]),
+        # With more than are wanted, as the administrator's number was greater once.
+        (["R1"] * 5 + ["R2"], [1, 2, 3, 4, 5], [("6", "5")]),
+    ],
+)
+def test_mons_go_from_a_domain_with_many_to_one_with_few(racks, mons, found):
+    assert swaps(racks, mons) == found
+
+
+@pytest.mark.parametrize(
+    ("racks", "mons", "found"),
+    [
+        (["R1", "R2", "R2", "R3"], [1, 2, 3, 4], [(None, "3")]),
+        # Two racks with two each lose no more without one of them than with it.
+        (["R1", "R1", "R2", "R2"], [1, 2, 3, 4], []),
+        (["R1", "R2", "R3", "R4"], [1, 2, 3, 4], []),
+        (["R1"] * 4, [1, 2, 3, 4], []),
+    ],
+)
+def test_what_is_left_of_a_swap_is_finished(racks, mons, found):
+    assert swaps(racks, mons) == found
+    assert swaps(racks, mons, wanted=5) == []
+
+
+def test_drained_nodes_give_their_mon_first():
+    racks = ["R1", "R1", "R1", "R2"]
+    assert swaps(racks, [1, 2, 3]) == [("4", "3")]
+    assert swaps(racks, [1, 2, 3], drained=[1]) == [("4", "1")]
+    assert swaps(racks, [1, 2, 3], free=()) == []
+
+
+def test_nothing_moves_while_a_mon_s_place_is_not_known():
+    assert swaps(["R1", "R1", "R2"], [1, 2, 9]) == []
+    assert swaps(["R1", "R2"], []) == []
+
+
+@given(
+    st.lists(st.sampled_from(["R1", "R2", "R3", "R4"]), min_size=1, max_size=9),
+    st.randoms(use_true_random=False),
+    st.sampled_from([1, 3, 5, 7]),
+)
+def test_after_all_swaps_there_are_none_and_domains_are_even(racks, random, wanted):
+    hosts = range(1, len(racks) + 1)
+    mons = set(random.sample(hosts, random.randint(1, len(racks))))
+    free = {host for host in hosts if host not in mons and random.random() < 0.8}
+    before = len(mons)
+    for made, gone in swaps(racks, mons, free, wanted=wanted):
+        if made is not None:
+            free.remove(int(made))
+            mons.add(int(made))
+        assert int(gone) in mons
+        mons.remove(int(gone))
+        assert len(mons) >= before - (before % 2 == 0)
+    assert swaps(racks, mons, free, wanted=wanted) == []
+    used = Counter(racks[host - 1] for host in mons)
+    open_to = {racks[host - 1] for host in free}
+    assert all(used[spot] >= max(used.values()) - 1 for spot in open_to)

@@ -514,6 +514,17 @@ def test_the_osds_of_the_host_are_marked_that_are_not_so_yet(drained, title, ste
     assert stage == Stage(title, (("uuid2", (step,)),))
 
 
+@pytest.mark.parametrize(
+    ("marked", "back"), [(None, (1, 2)), ({1, 4}, (1,)), ({0, 1, 2}, (1, 2)), ((), ())]
+)
+def test_what_was_out_before_a_drain_stays_out(marked, back):
+    osds = (osd(0), osd(1, inside=False), osd(2, inside=False), osd(4, "node2"))
+    cluster = make_cluster(osds=osds)
+    made = leave.drain_stages(cluster, "node1", "uuid2", False, marked)
+    steps = [step for stage in made for _, steps in stage.steps for step in steps]
+    assert steps == ([MarkOsds(back, True)] if back else [])
+
+
 @pytest.mark.parametrize("drained", [True, False])
 def test_a_drain_and_its_end_come_to_the_same_when_they_are_repeated(drained):
     cluster = make_cluster(osds=OSDS)

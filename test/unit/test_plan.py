@@ -2,6 +2,7 @@
 
 import dataclasses
 import ipaddress
+from collections import Counter
 
 import fakes
 import outcome
@@ -39,6 +40,7 @@ from ganeti_ceph.steps import (
     MakePool,
     MarkOsds,
     PlaceHost,
+    RemoveMon,
     Settle,
     StartOsd,
     StopDaemons,
@@ -1510,6 +1512,151 @@ def test_a_replaced_disk_gets_its_osd_in_the_place_of_the_lost_one():
         (index, f"node{index + 1}", True) for index in range(3)
     }
     assert joined(nodes, "node2", cluster=cluster).stages == ()
+
+
+# The spread of mons over failure domains
+
+
+RACKED = with_params(failure_domain=FailureDomain.RACK)
+
+
+def with_mons(nodes, *mons, params=RACKED):
+    """Return nodes of a finished storage cluster that has its mons on some of them."""
+    kept = dataclasses.replace(
+        params, failure_domain=FailureDomain.HOST, mon_count=len(mons), pool_size=1
+    )
+    first = [node for node in nodes if node.host in mons]
+    made, cluster = finish(first, kept)
+    every = [*made, *(node for node in nodes if node.host not in mons)]
+    every, cluster = carry_out(repaired(every, cluster, kept), every, cluster)
+    return sorted(every, key=lambda node: node.name), cluster
+
+
+def repaired(nodes, cluster, params=RACKED, joining=None):
+    return plan.plan(nodes, params, FSID, KEYS, False, cluster, joining, ready=True)
+
+
+def mon_stages(made):
+    """Return the stages in which mons come and go, each as its steps in words."""
+    return [
+        f"{step.name} {', '.join(mon.id for mon in step.mons)}"
+        if isinstance(step, Settle)
+        else step.sentence()
+        for stage in made.stages
+        for _, steps in stage.steps
+        for step in steps
+        if isinstance(step, MakeMon | Settle | RemoveMon | StopDaemons)
+    ]
+
+
+@pytest.mark.parametrize("joining", [None, "node4"])
+def test_a_rack_that_came_back_gets_a_mon_of_one_that_has_two(joining):
+    nodes, cluster = with_mons(
+        in_racks("r1", "r2", "r2", "r3"), "node1", "node2", "node3"
+    )
+    named = joining and {nodes[3].uuid}
+    made = repaired(nodes, cluster, joining=named)
+    assert mon_stages(made) == [
+        "make and start mon.node4 at 192.0.2.4",
+        "quorum node4",
+        "remove mon.node3 from the quorum",
+        "stop mon.node3",
+    ]
+    assert [mon.id for mon in made.conf.mons] == ["node1", "node2", "node4"]
+    # Who asks for the removal has a mon afterwards, too.
+    ((uuid, _),) = next(one.steps for one in made.stages if one.title == "mon")
+    assert uuid == nodes[0].uuid
+    (wait,) = steps_of(made, AwaitDaemons)
+    assert "node3" not in wait.mons
+    nodes, cluster = carry_out(made, nodes, cluster)
+    assert {*cluster.quorum} == {"node1", "node2", "node4"}
+    assert not nodes[2].facts.has_keys
+    assert repaired(nodes, cluster).stages == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # One does not answer: nothing more is removed.
+        lambda nodes, cluster: (
+            nodes,
+            dataclasses.replace(cluster, quorum=("node1", "node2")),
+        ),
+        # Nobody knows where the mon of a node that does not answer stands.
+        lambda nodes, cluster: ([nodes[0], nodes[1], nodes[3]], cluster),
+        lambda nodes, cluster: (
+            [*nodes[:3], dataclasses.replace(nodes[3], drained=True)],
+            cluster,
+        ),
+    ],
+)
+def test_mons_stay_where_they_are_while_it_is_not_safe(change):
+    nodes, cluster = change(
+        *with_mons(in_racks("r1", "r2", "r2", "r3"), "node1", "node2", "node3")
+    )
+    assert not steps_of(repaired(nodes, cluster), RemoveMon)
+
+
+def test_mons_move_neither_for_others_nor_to_who_is_not_part_yet():
+    nodes, cluster = with_mons(
+        in_racks("r1", "r2", "r2", "r3"), "node1", "node2", "node3"
+    )
+    assert not steps_of(repaired(nodes, cluster, joining=frozenset()), RemoveMon)
+    nodes[3] = in_racks("r1", "r2", "r2", "r3")[3]
+    made = repaired(nodes, cluster, joining={nodes[0].uuid})
+    assert not steps_of(made, (MakeMon, RemoveMon))
+
+
+def test_a_mon_that_was_removed_and_not_stopped_is_stopped_with_its_key():
+    nodes, cluster = with_mons(in_racks("r1", "r2", "r3"), "node1")
+    nodes[2] = fakes.with_facts(nodes[2], has_keys=True, mons=("node3",))
+    params = dataclasses.replace(RACKED, mon_count=1)
+    made = repaired(nodes, cluster, params)
+    assert mon_stages(made) == ["stop mon.node3"]
+    nodes, cluster = carry_out(made, nodes, cluster)
+    assert repaired(nodes, cluster, params).stages == ()
+
+
+@given(
+    st.lists(st.sampled_from(["r1", "r2", "r3"]), min_size=1, max_size=7),
+    st.randoms(use_true_random=False),
+    st.sampled_from([1, 3, 5]),
+    st.integers(0, 4),
+)
+def test_mons_are_spread_whatever_fails_and_never_fewer(
+    racks, random, mon_count, attempts
+):
+    nodes = in_racks(*racks)
+    count = random.randrange(1, len(nodes) + 1, 2)
+    mons = [node.host for node in random.sample(nodes, count)]
+    params = dataclasses.replace(RACKED, mon_count=mon_count)
+    nodes, cluster = with_mons(nodes, *mons, params=params)
+    assert {*cluster.quorum} == {*mons}
+    nodes = [dataclasses.replace(node, drained=random.random() < 0.2) for node in nodes]
+
+    def safe(cluster, step):
+        assert len(cluster.mons) >= count
+        if not isinstance(step, RemoveMon):
+            # One that was removed stops by itself.
+            assert 2 * len(cluster.quorum) > len(cluster.mons)
+        assert len(cluster.quorum) >= count, step
+
+    def unsure(step):
+        return random.random() < 0.3
+
+    for _ in range(attempts):
+        stages = repaired(nodes, cluster, params).stages
+        nodes, cluster = outcome.carry_out(stages, nodes, cluster, unsure, safe)
+    stages = repaired(nodes, cluster, params).stages
+    nodes, cluster = outcome.carry_out(stages, nodes, cluster, after=safe)
+    assert repaired(nodes, cluster, params).stages == ()
+    spots = {node.host: dict(node.places)["rack"] for node in nodes}
+    used = Counter(spots[mon.id] for mon in cluster.mons)
+    names = {mon.id for mon in cluster.mons}
+    for node in nodes:
+        if node.host not in names and not node.drained:
+            assert used[spots[node.host]] >= max(used.values()) - 1
+        assert node.facts.has_keys == (node.host in names)
 
 
 # Any set of nodes: the effect of the steps, simulated

@@ -76,3 +76,15 @@ def test_a_place_is_told_from_the_outside_in():
 def test_a_node_is_in_one_rack_only():
     with pytest.raises(PrereqError, match="r1 and r2"):
         state.node_places(["ceph:rack:r1", "ceph:rack:r2"])
+
+
+@pytest.mark.parametrize("osds", [set(), {0}, {5, 12, 130}])
+def test_the_osds_of_a_drain_are_kept_in_tags(osds):
+    tags = state.drained_tags(osds)
+    assert state.storage_tags(tags) == tags
+    assert state.drained_osds([*tags, state.NODE_READY, "ceph:rack:7"]) == osds
+
+
+@pytest.mark.parametrize("tags", [[], ["ceph:storage:ready", "ceph:storage:drained:5"]])
+def test_of_a_drain_that_nobody_noted_nothing_is_known(tags):
+    assert state.drained_osds(tags) is None

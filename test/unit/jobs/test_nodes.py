@@ -35,6 +35,7 @@ class Modification:
             "offline": None,
             "drained": None,
             "master_candidate": None,
+            "master_capable": None,
             "secondary_ip": None,
             "force": False,
             "dry_run": False,
@@ -425,6 +426,12 @@ def test_a_failure_leaves_the_node_online(made):
             "--drained=no",
         ),
         ("DRAINED", "mark", {"master_candidate": True}, "--master-candidate=yes"),
+        (
+            "DRAINED",
+            "mark",
+            {"master_capable": True, "master_candidate": True},
+            "--master-capable=yes",
+        ),
     ],
 )
 def test_the_command_that_goes_on_may_be_typed(made, was, step, changes, command):
@@ -520,6 +527,45 @@ def grow_osds(ganeti):
     )
 
 
+def node_tags(ganeti, name="node3"):
+    return set(ganeti.config.find(name).GetTags())
+
+
+def test_an_osd_that_was_out_before_a_drain_stays_out_after_it(made):
+    grow_osds(made)
+    first = osd_of(made, "node3")
+    out = dataclasses.replace(first, id=7, uuid="seven", inside=False)
+    made.nodes.cluster = dataclasses.replace(
+        made.nodes.cluster, osds=(*made.nodes.cluster.osds, out)
+    )
+
+    def inside():
+        return {one.id: one.inside for one in made.nodes.cluster.osds}
+
+    made.nodes.failing["node1", "mark"] = "no"
+    drain = Modification(made, "node3", drained=True)
+    with pytest.raises(ganeti_errors.OpExecError):
+        drain.run()
+    noted = {"ceph:storage:drained", f"ceph:storage:drained:{first.id}"}
+    assert node_tags(made) >= noted
+    # It was done all the same.
+    made.nodes.failing.clear()
+    set_osds(made, "node3", inside=False)
+    Modification(made, "node3", drained=True).run()
+    assert node_tags(made) == {"ceph:storage:ready", *noted}
+    Modification(made, "node3", was="DRAINED", drained=False).run()
+    assert inside()[first.id]
+    assert not inside()[7]
+    assert node_tags(made) == {"ceph:storage:ready"}
+
+
+def test_a_dry_run_of_a_drain_notes_nothing(made):
+    grow_osds(made)
+    unit = Modification(made, "node3", drained=True, dry_run=True)
+    nodes.check_modification(lambda: None, unit, (), {})
+    assert node_tags(made) == {"ceph:storage:ready"}
+
+
 def test_data_without_a_place_to_go_stays(made):
     unit = Modification(made, "node3", drained=True)
     text = unit.refusal()
@@ -607,6 +653,7 @@ def test_the_address_of_daemons_does_not_change(made):
         ({"offline": True}, True),
         ({"drained": False}, True),
         ({"master_candidate": True}, True),
+        ({"master_capable": True}, True),
         ({"secondary_ip": "198.51.100.9"}, False),
     ],
 )
@@ -762,15 +809,19 @@ def test_nodes_without_storage_are_removed_by_ganeti_alone(made):
 def addition(made):
     """Check whether a node may be added."""
 
-    def check(node, group="uuid-of-default", readd=False, tags=()):
+    def check(node, group="uuid-of-default", readd=False, tags=(), was=None):
         unit = types.SimpleNamespace(
-            op=types.SimpleNamespace(readd=readd),
+            op=types.SimpleNamespace(
+                readd=readd,
+                primary_ip=node.primary_ip,
+                secondary_ip=node.secondary_ip,
+            ),
             cfg=made.config,
             rpc=made.rpc,
             node_group=group,
             new_node=types.SimpleNamespace(
                 name=node.name,
-                primary_ip=node.primary_ip,
+                primary_ip=was or node.primary_ip,
                 secondary_ip=node.secondary_ip,
                 GetTags=lambda: set(tags),
             ),
@@ -829,6 +880,21 @@ def test_where_a_node_stands_is_known_before_it_comes_back(
         refused = pytest.raises(ganeti_errors.OpPrereqError, match=words)
     with refused:
         addition(make_node("node4"), readd=readd, tags=tags)
+
+
+def test_daemons_do_not_come_back_at_another_address_unasked(addition, made):
+    node, was = make_node("node4"), "192.0.2.99"
+    # One that the storage cluster does not know may have any.
+    addition(node, readd=True, was=was)
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        addition(node, readd=True, was=was, tags=["ceph:storage:ready"])
+    text = caught.value.args[0]
+    assert "node4 has the address 192.0.2.4 now" in text
+    assert "known at 192.0.2.99: give it that one back" in text
+    assert "'gnt-node remove node4'" in text
+    # There the daemons listen at others.
+    made.config.find("cluster").AddTag("ceph:public-network:192.0.2.0/24")
+    addition(node, readd=True, was=was, tags=["ceph:storage:ready"])
 
 
 def test_a_node_of_another_group_is_not_looked_at(addition, made):

@@ -58,6 +58,18 @@ def test_a_complete_cluster_needs_nothing(made):
     assert repair(made, dry_run=True) == "there is nothing to do"
 
 
+@pytest.mark.parametrize("drained", [True, False])
+def test_what_was_noted_of_a_drain_is_forgotten_with_it(made, drained):
+    node = made.config.find("node2")
+    node.drained = drained
+    noted = {"ceph:storage:drained", "ceph:storage:drained:1"}
+    for tag in noted:
+        node.AddTag(tag)
+    repair(made)
+    left = set(made.config.find("node2").GetTags())
+    assert left == ({READY, *noted} if drained else {READY})
+
+
 @pytest.mark.parametrize("tag", [None, "ceph:storage:marked"])
 def test_without_a_storage_cluster_there_is_nothing_to_repair(ganeti, tag):
     if tag:
