@@ -166,7 +166,7 @@ class Prometheus:
 
     def names(self, expr: str) -> list[str]:
         """Return the instances that a question gives now."""
-        return [one["metric"]["instance_name"] for one in self.query(expr)]
+        return [one["metric"].get("instance_name", "") for one in self.query(expr)]
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that fire."""
