@@ -54,7 +54,6 @@ Seen = TypeVar("Seen")
 #: What the name of a copy ends with as long as it is not whole.
 UNFINISHED = ".ganeti-copy"
 
-
 #: Seconds after which Ceph takes a client that is gone for dead.
 _FORGOTTEN = 30
 
