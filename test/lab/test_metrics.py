@@ -468,6 +468,7 @@ def image_is_out_of_reach(lab: TestLab) -> Cause:
         lab.run("node1", f"rbd create frail/{image} --size 16")
         named = {"image": image}
         until(lab, lambda seen: bool(seen.value("image_provisioned_bytes", **named)))
+        until(lab, lambda seen: seen.value("placement_groups_inactive") == 0)
         yield {}
         lab.run(nodes[osd], f"systemctl stop ceph-osd@{osd}")
         try:
