@@ -207,6 +207,19 @@ def at_rest(lab: TestLab) -> None:
     until(lab, rests)
 
 
+def all_active(lab: TestLab) -> None:
+    """Wait until all placement groups serve, also those of a pool that is new."""
+    since = time.monotonic()
+
+    def active(seen: Metrics) -> bool:
+        nonlocal since
+        if seen.value("placement_groups_inactive") != 0:
+            since = time.monotonic()
+        return time.monotonic() - since >= REST
+
+    until(lab, active)
+
+
 @contextlib.contextmanager
 def told_pool(lab: TestLab) -> Iterator[None]:
     """Have a pool of two copies."""
@@ -468,7 +481,7 @@ def image_is_out_of_reach(lab: TestLab) -> Cause:
         lab.run("node1", f"rbd create frail/{image} --size 16")
         named = {"image": image}
         until(lab, lambda seen: bool(seen.value("image_provisioned_bytes", **named)))
-        until(lab, lambda seen: seen.value("placement_groups_inactive") == 0)
+        all_active(lab)
         yield {}
         lab.run(nodes[osd], f"systemctl stop ceph-osd@{osd}")
         try:
