@@ -258,7 +258,11 @@ def note_devices(node: Node) -> None:
     if leader is None:
         return
     outside = {mount.device for mount in mounts_of() if mount.point != node.root}
-    inside = {mount.device for mount in mounts_of(leader)} - outside
+    seen = {mount.device for mount in mounts_of(leader)}
+    if not seen:
+        # It just died; what was noted of it is still needed.
+        return
+    inside = seen - outside
     if inside != noted_devices(node):
         node.devices_file.write_text("\n".join(sorted(inside)))
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from labkit import cli, locks
+from labkit import cli, locks, node
 from labkit.cgroups import hierarchies
 from labkit.demo import commands
 from labkit.disks import parse_loops
 from labkit.errors import LabError
 from labkit.lab import Shape
 from labkit.layers import hash_files
-from labkit.mounts import parse_mountinfo
+from labkit.mounts import Mount, parse_mountinfo
 from labkit.network import MAX_NODES, addresses, hosts_file
 from labkit.node import Node, disk_rules
 from labkit.paths import LabPaths
@@ -157,3 +157,20 @@ def test_who_waited_for_a_lab_that_went_away_is_told(tmp_path):
     folder = tmp_path / "lab"
     assert hold(folder, folder.rmdir) == ["gone meanwhile"]
     assert not folder.exists()
+
+
+def test_what_is_noted_of_a_node_outlives_it(tmp_path, monkeypatch):
+    """Its keeper looks once more while somebody cuts its power."""
+    made = Node(LabPaths("lab"), 1)
+    monkeypatch.setattr(Node, "devices_file", tmp_path / "devices")
+    monkeypatch.setattr(Node, "leader", lambda _: 4711)
+    mounts = {
+        "self": [Mount("8:1", Path("/"), "ext4", "rw")],
+        4711: [Mount("0:44", Path("/"), "overlay", "rw")],
+    }
+    monkeypatch.setattr(node, "mounts_of", lambda who="self": mounts[who])
+    node.note_devices(made)
+    assert node.noted_devices(made) == {"0:44"}
+    mounts[4711] = []
+    node.note_devices(made)
+    assert node.noted_devices(made) == {"0:44"}
