@@ -27,8 +27,9 @@ def test_scrapes_are_told_by_size_and_connection():
 
 
 def test_both_ways_are_compared_with_none_and_by_their_numbers():
-    one = {"mgr": 0.03, "collector": 0.02, "bytes": 1024, "values": [[1.0]] * 5}
-    other = {**one, "mgr": 0.05, "collector": 0.0, "values": [[2.0], *[[1.0]] * 4]}
+    same = [[1.0]] * len(collector.SAME)
+    one = {"mgr": 0.03, "collector": 0.02, "bytes": 1024, "values": same}
+    other = {**one, "mgr": 0.05, "collector": 0.0, "values": [[2.0], *same[1:]]}
     nothing = {**one, "mgr": 0.01, "values": []}
     text = collector.report_sides(
         {"collector": one, "module": other, "nothing": nothing}
