@@ -290,8 +290,10 @@ def test_the_master_s_power_fails_while_a_node_is_added(guest: Guest) -> None:
     lives_on(guest)
 
 
-def test_the_network_is_cut_while_a_node_is_added(guest: Guest) -> None:
+@pytest.mark.parametrize("halves", [False, True])
+def test_the_network_is_cut_while_a_node_is_added(guest: Guest, halves: bool) -> None:
     lab = guest.lab
+    wait_clean(lab)
     lab.run("node1", "gnt-node modify --offline=yes node4", timeout=300)
     lab.run("node1", "ceph osd out $(ceph osd ls-tree node4)")
     wait_clean(lab)
@@ -299,7 +301,7 @@ def test_the_network_is_cut_while_a_node_is_added(guest: Guest) -> None:
     blank(lab, "node4")
     add = " ".join([*ADD, "node4.lab.example"])
     sign = "ls /var/lib/ceph/osd/ | grep -q ."
-    done = cut_when(lab, "node4", sign, add)
+    done = cut_when(lab, "node4", sign, add, halves=halves)
     assert done.returncode == 1, done.stdout
     assert "gnt-storage repair node4" in done.stdout + done.stderr
     lab.run("node1", "gnt-storage repair node4", timeout=400)
