@@ -64,15 +64,37 @@ def ceph(lab: TestLab, command: str, node: str = "node1") -> Any:
     return json.loads(done.stdout)
 
 
+#: What Ceph told of its placement groups, and, of the same map of the OSDs or a later
+#: one, where each belongs: figures alone still tell of the time before a change.
+PLACES = """
+timeout 20 ceph --format json pg dump pgs_brief 2>/dev/null; echo
+timeout 20 ceph osd getmap -o /run/osdmap 2>/dev/null
+osdmaptool /run/osdmap --test-map-pgs-dump-all 2>/dev/null
+"""
+
+#: A line of osdmaptool: ``2.1f raw ([0,2], p0) up ([0,2], p0) acting ([0,2], p0)``.
+PLACE = re.compile(r"^(\d+\.[0-9a-f]+)\s.* up \(\[([\d,]*)\]", re.M)
+
+
 def wait_clean(lab: TestLab, seconds: float = 120, node: str = "node1") -> None:
     """Wait until all copies of all data are where they belong."""
     end = time.monotonic() + seconds
     while True:
-        groups = ceph(lab, "status", node)["pgmap"]
-        states = {one["state_name"] for one in groups["pgs_by_state"]}
-        if states <= {"active+clean", "active+clean+scrubbing"}:
+        told, _, places = lab.run(node, PLACES).stdout.strip().partition("\n")
+        groups = json.loads(told)["pg_stats"]
+        wanted = {
+            pg: [int(osd) for osd in up.split(",") if osd]
+            for pg, up in PLACE.findall(places)
+        }
+        left = [
+            (one["pgid"], one["state"])
+            for one in groups
+            if not one["state"].startswith("active+clean")
+            or one["acting"] != wanted.get(one["pgid"])
+        ]
+        if len(groups) == len(wanted) and not left:
             return
-        assert time.monotonic() < end, f"still {states}"
+        assert time.monotonic() < end, left
         time.sleep(1)
 
 
