@@ -177,6 +177,13 @@ class CopyImage:
 
 
 @dataclasses.dataclass(frozen=True)
+class RenameImages:
+    """Images that nobody uses, and the names that they shall have in their places."""
+
+    images: tuple[tuple[Volume, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class CloneImages:
     """An instance's images to clone, and the names of the clones."""
 
@@ -272,6 +279,7 @@ RELEASE = Call[Told]("ceph_release", 120, Told)
 CLUSTER_NAME = Call[Told]("ceph_cluster_name", 300, Told)
 #: As long as Ganeti gives the conversion of a disk.
 COPY = Call[None]("ceph_copy", 86400, type(None))
+RENAME = Call[None]("ceph_rename", 60, type(None))
 CLONE = Call[Told]("ceph_clone", 120, Told)
 TRASH = Call[Trash]("ceph_trash", 60, Trash)
 RESTORE = Call[None]("ceph_restore", 60, type(None))
@@ -294,6 +302,7 @@ CALLS = (
     RELEASE,
     CLUSTER_NAME,
     COPY,
+    RENAME,
     CLONE,
     TRASH,
     RESTORE,

@@ -12,7 +12,7 @@ from ganeti_ceph.disk.describe import CLUSTER, INSTANCE
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import UsageError
 from ganeti_ceph.facts import DiskFacts
-from ganeti_ceph.rpc import LookAtDisks
+from ganeti_ceph.rpc import LookAtDisks, RenameImages
 
 _MEBIBYTE = 2**20
 
@@ -82,13 +82,52 @@ def unfit(facts: DiskFacts, cluster: str) -> str:
 
 
 def finish(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    """Write down with adopted images whose they are now."""
+    """Name images as all instances' are, and write down with them whose they are."""
     unit = instance
-    result = wrapped(*args, **kwargs)
-    if unit.adopt_disks and unit.op.disk_template == constants.DT_RBD:
-        guest = unit.cfg.GetInstanceInfoByName(unit.op.instance_name)
-        describe_disks(unit, guest, unit.cfg.GetInstanceDisks(guest.uuid))
+    if not unit.adopt_disks or unit.op.disk_template != constants.DT_RBD:
+        return wrapped(*args, **kwargs)
+    renamed = _take_over(unit)
+    try:
+        result = wrapped(*args, **kwargs)
+    except Exception:
+        if unit.cfg.GetInstanceInfoByName(unit.op.instance_name) is None:
+            _give_back(unit, renamed)
+        raise
+    guest = unit.cfg.GetInstanceInfoByName(unit.op.instance_name)
+    describe_disks(unit, guest, unit.cfg.GetInstanceDisks(guest.uuid))
     return result
+
+
+def _take_over(unit: Any) -> list[tuple[Volume, str]]:
+    """Give the images names of Ganeti's form, as adopted logical volumes get them.
+
+    By that form verify knows an image that lost its instance.
+    """
+    defaults = unit.cfg.GetGroupDiskParams(
+        unit.cfg.GetNodeGroup(unit.cfg.GetNodeInfo(unit.op.pnode_uuid).group)
+    )[constants.DT_RBD]
+    wanted = []
+    for index, disk in enumerate(unit.op.disks):
+        unique = unit.cfg.GenerateUniqueID(unit.proc.GetECId())
+        wanted.append((_volume(disk, defaults), f"{unique}.rbd.disk{index}"))
+    if error := _rename(unit, wanted):
+        raise errors.OpExecError(f"no image was adopted: {error}")
+    for disk, (volume, name) in zip(unit.op.disks, wanted, strict=True):
+        disk[constants.IDISK_ADOPT] = name
+        unit.LogInfo("The image %s is %s now", volume, volume.place.volume(name))
+    return wanted
+
+
+def _give_back(unit: Any, renamed: list[tuple[Volume, str]]) -> None:
+    back = [(volume.place.volume(name), volume.image) for volume, name in renamed]
+    if error := _rename(unit, back):
+        unit.LogWarning("The images keep their new names: %s", error)
+
+
+def _rename(unit: Any, images: list[tuple[Volume, str]]) -> str | None:
+    node = unit.op.pnode_uuid
+    sent = wire.encode(RenameImages(tuple(images)))
+    return rpc.call(unit.rpc, rpc.RENAME, {node: sent})[node].error
 
 
 def describe_disks(unit: Any, guest: Any, disks: list[Any]) -> None:

@@ -210,6 +210,18 @@ def annotate(
     return [error for error in seen.values() if isinstance(error, CephError)]
 
 
+def rename(volume: Volume, name: str) -> None:
+    """Give an image that nobody has open a name that no other has."""
+    with together(), _pool(volume, "rename") as pool:
+        try:
+            with rbd.Image(pool, volume.image, read_only=True) as image:
+                if watchers := _watchers(image):
+                    raise _in_use(volume, watchers)
+            rbd.RBD().rename(pool, volume.image, name)
+        except rbd.ImageExists:
+            raise _exists(volume.place.volume(name)) from None
+
+
 def copy(source: Volume, target: Volume, data_pool: str) -> None:
     """Copy an image that nobody holds, with its snapshots, to another place.
 

@@ -468,7 +468,7 @@ JOINS: tuple[Join, ...] = (
         Kind.WRAP,
         ("self, feedback_fn",),
         "ganeti_ceph.disk.adopt:finish",
-        "adopted images tell whose disks they are",
+        "adopted images are named as Ganeti names them, and tell whose disks they are",
     ),
     Join(
         "ganeti.cmdlib.instance_set_params",

@@ -1,6 +1,8 @@
 """The images of an instance's disks as its node sees them."""
 
+import contextlib
 import errno
+import logging
 import time
 from collections.abc import Iterable
 
@@ -28,6 +30,7 @@ from ganeti_ceph.rpc import (
     Mapped,
     ReleaseImages,
     RenameCluster,
+    RenameImages,
     Told,
     Trash,
 )
@@ -167,6 +170,23 @@ def tell_name(asked: RenameCluster) -> Told:
             for error in ([found] if isinstance(found, CephError) else found)
         )
     )
+
+
+def rename(asked: RenameImages) -> None:
+    """Give images that nobody uses new names; if one cannot have its own, none has."""
+    with image.together(), contextlib.ExitStack() as done:
+        for volume, name in asked.images:
+            image.rename(volume, name)
+            done.callback(_rename_back, volume.place.volume(name), volume.image)
+        done.pop_all()
+
+
+def _rename_back(volume: Volume, name: str) -> None:
+    try:
+        image.rename(volume, name)
+    except CephError as err:
+        # What stood in the way of the others is what is told.
+        logging.error("ganeti-ceph: the image %s was %s: %s", volume, name, err)
 
 
 def clone(asked: CloneImages) -> Told:

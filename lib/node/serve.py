@@ -46,6 +46,7 @@ from ganeti_ceph.rpc import (
     Purged,
     ReleaseImages,
     RenameCluster,
+    RenameImages,
     Restore,
     Told,
     Trash,
@@ -140,6 +141,10 @@ def _copy(sent: Any) -> None:
     image.copy(asked.source, asked.target, asked.data_pool)
 
 
+def _rename(sent: Any) -> None:
+    images.rename(wire.decode(RenameImages, sent, "the images to rename"))
+
+
 def _clone(sent: Any) -> Told:
     return images.clone(wire.decode(CloneImages, sent, "what to clone"))
 
@@ -209,6 +214,7 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.RELEASE: _release,
     rpc.CLUSTER_NAME: _cluster_name,
     rpc.COPY: _copy,
+    rpc.RENAME: _rename,
     rpc.CLONE: _clone,
     rpc.TRASH: _trash,
     rpc.RESTORE: _restore,

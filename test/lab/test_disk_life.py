@@ -329,8 +329,10 @@ def test_the_trash_gives_back_by_another_name_and_forgets_in_time(
         assert why in said
         place.run("node1", mend)
         assert adopter.name not in instances(place)
-    adopter.gnt(adopt)
-    assert adopter.images() == ["Golden-Image"]
+    said = adopter.gnt(adopt).stdout
+    (renamed,) = adopter.images()
+    assert f"The image rbd/Golden-Image is rbd/{renamed} now" in said
+    assert images(place) == {renamed: 1024}
     assert adopter.written(boot=1).verdict == "FIRST"
     adopter.gnt("remove -f --shutdown-timeout=0")
     assert images(place) == {}

@@ -12,7 +12,7 @@ from ganeti_ceph.disk import adopt
 from ganeti_ceph.disk.uri import Volume
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import DiskFacts, ImageFacts
-from ganeti_ceph.rpc import DisksFacts, Grant, LookAtDisks
+from ganeti_ceph.rpc import DisksFacts, Grant, LookAtDisks, RenameImages
 
 MIB = 2**20
 NODES = make_nodes(2)
@@ -91,11 +91,15 @@ class Nodes(FakeRpc):
         self.answers("ceph_disks", self._look)
         self.answers("ceph_look", holds_key())
         self.answers("ceph_grant", self._grant)
+        self.answers("ceph_rename", self._rename)
         #: What is found of an image, by its volume.
         self.found = {}
         self.failing = None
         self.asked = []
         self.granted = []
+        #: (node, {former name: new name}) of each call, and why some of them fail.
+        self.renamed = []
+        self.refusals = {}
         #: (node, image, its number, whose) of all that was written down.
         self.told = []
         self.fail_msg = None
@@ -113,6 +117,13 @@ class Nodes(FakeRpc):
 
     def _grant(self, node, sent):
         self.granted.append(wire.decode(Grant, sent))
+
+    def _rename(self, node, sent):
+        asked = wire.decode(RenameImages, sent)
+        names = {str(volume): name for volume, name in asked.images}
+        self.renamed.append((self.names[node], names))
+        if error := self.refusals.get(len(self.renamed)):
+            raise ExecError(error)
 
     def call_blockdev_setinfo(self, node, disk_and_guest, text):
         disk, guest = disk_and_guest
@@ -142,6 +153,10 @@ class Unit:
         self.proc = types.SimpleNamespace(GetECId=lambda: "job")
         self.happened = []
         self.warnings = []
+        self.told = []
+
+    def LogInfo(self, text, *words):
+        self.told.append(text % words)
 
     def LogWarning(self, text, *words):
         self.warnings.append(text % words)
@@ -391,6 +406,68 @@ def test_another_user_is_granted_nothing(unit):
     assert unit.rpc.granted == []
 
 
+# Taking them over
+
+
+RENAMED = {"rbd/old0": "id1.rbd.disk0", "ssd/old1": "id2.rbd.disk1"}
+
+
+def failing(feedback):
+    raise errors.OpExecError("no")
+
+
+def test_adopted_images_get_names_as_ganeti_gives_them(unit):
+    unit.check()
+
+    def stock(feedback):
+        assert [disk["adopt"] for disk in unit.op.disks] == [*RENAMED.values()]
+        unit.add("web", *WEB)
+        return "done"
+
+    assert adopt.finish(stock, unit, (print,), {}) == "done"
+    assert unit.rpc.renamed == [("node2", RENAMED)]
+    assert unit.told == [
+        "The image rbd/old0 is rbd/id1.rbd.disk0 now",
+        "The image ssd/old1 is ssd/id2.rbd.disk1 now",
+    ]
+
+
+def test_an_instance_that_could_not_be_made_gives_them_back(unit):
+    unit.check()
+    with pytest.raises(errors.OpExecError, match=r"^no$"):
+        adopt.finish(failing, unit, (print,), {})
+    back = {"rbd/id1.rbd.disk0": "old0", "ssd/id2.rbd.disk1": "old1"}
+    assert unit.rpc.renamed == [("node2", RENAMED), ("node2", back)]
+    assert unit.warnings == []
+
+
+def test_images_that_cannot_be_given_back_are_told(unit):
+    unit.rpc.refusals[2] = "the mons do not answer"
+    with pytest.raises(errors.OpExecError, match=r"^no$"):
+        adopt.finish(failing, unit, (print,), {})
+    assert unit.warnings == ["The images keep their new names: the mons do not answer"]
+
+
+def test_an_instance_that_did_not_start_keeps_them(unit):
+    def stock(feedback):
+        unit.add("web", *WEB)
+        raise errors.OpExecError("no")
+
+    with pytest.raises(errors.OpExecError):
+        adopt.finish(stock, unit, (print,), {})
+    assert len(unit.rpc.renamed) == 1
+
+
+def test_no_instance_is_made_of_images_that_somebody_took(unit):
+    unit.rpc.refusals[1] = "the image rbd/old0 is in use at 192.0.2.1"
+    with pytest.raises(errors.OpExecError) as caught:
+        adopt.finish(pytest.fail, unit, (print,), {})
+    assert str(caught.value) == (
+        "no image was adopted: the image rbd/old0 is in use at 192.0.2.1"
+    )
+    assert [disk["adopt"] for disk in unit.op.disks] == ["old0", "old1"]
+
+
 # Telling whose they are
 
 
@@ -415,7 +492,7 @@ def test_images_that_were_not_adopted_have_told_it_already(unit, why):
     else:
         unit.op.disk_template = constants.DT_PLAIN
     unit.finish()
-    assert unit.rpc.told == []
+    assert unit.rpc.told == unit.rpc.renamed == []
 
 
 def test_an_image_that_cannot_tell_it_is_a_warning(unit):
@@ -430,12 +507,9 @@ def test_an_image_that_cannot_tell_it_is_a_warning(unit):
 
 
 def test_an_instance_that_could_not_be_made_tells_nothing(unit):
-    def stock(feedback):
-        raise errors.OpExecError("no")
-
     unit.add("web", *WEB)
     with pytest.raises(errors.OpExecError):
-        adopt.finish(stock, unit, (print,), {})
+        adopt.finish(failing, unit, (print,), {})
     assert unit.rpc.told == []
 
 

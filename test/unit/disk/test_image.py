@@ -689,6 +689,33 @@ def test_an_image_in_use_is_not_copied(web, hdd):
     assert hdd == {}
 
 
+def test_an_image_gets_another_name(web, images):
+    image.rename(WEB, "db")
+    assert images == {"db": web}
+
+
+@pytest.mark.parametrize(
+    ("watchers", "there", "number", "said"),
+    [
+        (["192.0.2.1:0/7"], True, errno.EBUSY, "vms/web is in use at 192.0.2.1"),
+        ([], True, errno.EEXIST, "vms/db"),
+        ([], False, errno.ENOENT, "cannot rename the image vms/web"),
+    ],
+    ids=["in use", "taken", "missing"],
+)
+def test_an_image_that_cannot_have_a_name_keeps_its_own(
+    web, images, watchers, there, number, said
+):
+    web.watchers = watchers
+    images["db"] = FakeImage(content=b"y")
+    if not there:
+        del images["web"]
+    before = dict(images)
+    err = failure(image.rename, WEB, "db")
+    assert (err.errno, said in str(err)) == (number, True)
+    assert images == before
+
+
 UNFINISHED = f"web{image.UNFINISHED}"
 
 

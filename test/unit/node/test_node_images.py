@@ -22,6 +22,7 @@ from ganeti_ceph.rpc import (
     LookInTrash,
     MapImages,
     ReleaseImages,
+    RenameImages,
     Told,
 )
 
@@ -217,6 +218,23 @@ def snapshots(kvm, there, monkeypatch):
     monkeypatch.setattr(qemu, "answer", make)
     kvm.qmp = New(qemu)
     return asked
+
+
+def test_images_get_new_names(there):
+    web0, web1 = there["web0"], there["web1"]
+    images.rename(RenameImages(((WEB0, "a"), (WEB1, "b"))))
+    assert there == {"a": web0, "b": web1}
+
+
+@pytest.mark.parametrize("second", ["web1", "a", "gone"])
+def test_if_one_cannot_be_renamed_none_is(there, second):
+    before = dict(there)
+    if second == "web1":
+        there["web1"].watchers = ["192.0.2.1:0/7"]
+    wanted = ((WEB0, "a"), (Volume("vms", second), "b" if second != "a" else "web1"))
+    with pytest.raises(CephError):
+        images.rename(RenameImages(wanted))
+    assert there == before
 
 
 BOTH = CloneImages("web", (("uuid-0", WEB0, "a"), ("uuid-1", WEB1, "b")))
