@@ -3,7 +3,7 @@
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,15 @@ def look(lab: TestLab, node: str, *words: str) -> Any:
 
 
 @contextlib.contextmanager
-def hold(lab: TestLab, node: str, image: str, pool: str = "rbd") -> Iterator[None]:
-    """Have an image open in a node."""
-    with _start(lab, node, "hold", pool, image) as holder:
+def hold(
+    lab: TestLab,
+    node: str,
+    image: str,
+    pool: str = "rbd",
+    there: Sequence[str] = (),
+) -> Iterator[None]:
+    """Have an image open in a node, or where other words take a command in it."""
+    with _start(lab, node, "hold", pool, image, there=there) as holder:
         assert holder.stdin and holder.stdout
         assert holder.stdout.readline() == "held\n"
         yield
@@ -47,9 +53,12 @@ def soiled(lab: TestLab, count: int, pool: str = "rbd") -> Iterator[list[str]]:
     names += json.loads(told)
 
 
-def _start(lab: TestLab, node: str, *words: str) -> subprocess.Popen[str]:
+def _start(
+    lab: TestLab, node: str, *words: str, there: Sequence[str] = ()
+) -> subprocess.Popen[str]:
     """Start a command of inside.py in a node."""
-    command = [str(TOOL), "run", "--name", lab.name, node, "--", *_PYTHON, *words]
+    command = [str(TOOL), "run", "--name", lab.name, node, "--"]
+    command += [*there, *_PYTHON, *words]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -127,6 +127,14 @@ def test_a_disk_stays_where_it_is_whatever_becomes_of_its_instance(
     assert guest.written(boot=2).verdict == "OK"
     is_elsewhere(guest, "node3")
 
+    # The next master knows of it, too.
+    place.run("node2", "gnt-cluster master-failover", timeout=300)
+    grow = f"gnt-instance grow-disk {guest.name} 0 1G"
+    place.run("node2", grow)
+    place.run("node1", "gnt-cluster master-failover", timeout=300)
+    assert list(images(place, guest.pool).values()) == [2048]
+    is_elsewhere(guest, "node3")
+
     export = f"gnt-backup export --noshutdown -n node2 {guest.name}"
     place.run("node1", export, timeout=300)
     guest.gnt("remove -f --shutdown-timeout=0")
@@ -168,9 +176,10 @@ def test_scripts_learn_of_disks_in_kernelspace_access(place: TestLab) -> None:
     place.run(
         "node1",
         "gnt-backup import -t rbd -n node3 --src-node=node2"
-        f" --src-dir={EXPORTS}/{guest.name} --disk 0:size=1G,{MAPPED} {guest.name}",
+        f" --src-dir={EXPORTS}/{guest.name} {guest.name}",
         timeout=300,
     )
+    assert "access: kernelspace\n" in guest.gnt("info").stdout
     told = learnt(guest, "node3", "import")
     assert re.search(r"^IMPORT_DEVICE=/dev/loop\d+$", told, re.M)
     # Ganeti has an import followed by a renaming, whose script reads the disk.
@@ -187,9 +196,15 @@ def learnt(guest: Guest, node: str, script: str) -> str:
     return told
 
 
-def test_access_counts_from_a_start_on(place: TestLab) -> None:
+@pytest.mark.parametrize("kind", ["cluster", "group"])
+def test_access_counts_from_a_start_on(place: TestLab, kind: str) -> None:
     guest = Guest(place, "guest7.lab.example")
-    group = "gnt-group modify -D rbd:access={},mapper=fuse default"
+    of_group = "gnt-group modify -D rbd:access={},mapper={} default"
+    # What the group does not say is the cluster's.
+    place.run("node1", of_group.format("default", "default"))
+    modify = (
+        of_group if kind == "group" else "gnt-cluster modify -D rbd:access={},mapper={}"
+    )
     guest.gnt(f"{RUNNING} --disk 0:size=1G")
     (image,) = guest.images()
     mapped = f"ls /run/ganeti-ceph/map | grep {image}"
@@ -199,7 +214,7 @@ def test_access_counts_from_a_start_on(place: TestLab) -> None:
             (2, "kernelspace", "userspace"),
             (3, "userspace", "kernelspace"),
         ):
-            place.run("node1", group.format(new))
+            place.run("node1", modify.format(new, "fuse"))
             shown = guest.gnt("info").stdout
             assert f"access: {new}\n" in shown
             assert f"access now: {former}, until the instance" in shown
@@ -211,7 +226,7 @@ def test_access_counts_from_a_start_on(place: TestLab) -> None:
             assert (by_qemu, is_mapped) == (new == "userspace", new == "kernelspace")
             assert guest.written(boot=boot).verdict == "OK"
     finally:
-        place.run("node1", group.format("userspace"))
+        place.run("node1", modify.format("userspace", "fuse"))
     guest.gnt("remove -f --shutdown-timeout=0")
 
 

@@ -17,6 +17,8 @@ NODES = ("node1", "node2", "node3")
 ORPHAN = "5b6a3ad2-2d6e-4b0c-9a5e-0d3f6a1c7e11.rbd.disk0"
 FAR = "5b6a3ad2-2d6e-4b0c-9a5e-0d3f6a1c7e12.rbd.disk0"
 OTHER = "somebodys-backup"
+#: The address of a host on the nodes' network that is no node.
+BESIDE = "10.77.0.200"
 #: Seconds by which a storage cluster that is down may delay a verification.
 DELAY = 90
 
@@ -161,6 +163,30 @@ def test_who_has_an_image_open_is_found_also_where_an_osd_does_not_tell(
         f"WARNING:EINSTANCEWRONGNODE:instance:{stopped.name}:disk/0: the image"
         f" rbd/{at_home} is open on node2.lab.example, but the instance's disks are not"
         " active"
+    )
+
+
+@contextlib.contextmanager
+def beside(lab: TestLab, node: str) -> Iterator[list[str]]:
+    """Have a host on the nodes' network that is no node, and how commands run there."""
+    lab.run(
+        node,
+        "ip netns add beside; ip link add beside type veth peer name eth0 netns beside;"
+        " ip link set beside master br0 up; ip -n beside link set eth0 up;"
+        f" ip -n beside address add {BESIDE}/24 dev eth0",
+    )
+    yield ["ip", "netns", "exec", "beside"]
+    lab.run(node, "ip netns delete beside")
+
+
+def test_an_image_that_is_open_at_no_nodes_address_is_told(stopped: Guest) -> None:
+    lab = stopped.lab
+    image, *_ = stopped.images()
+    with beside(lab, "node3") as there, hold(lab, "node3", image, there=there):
+        (warning,) = verify(lab)
+    assert warning == (
+        f"WARNING:EINSTANCEWRONGNODE:instance:{stopped.name}:disk/0: the image"
+        f" rbd/{image} is open at {BESIDE}, which is no node's address"
     )
 
 
