@@ -92,7 +92,8 @@ def mon_swaps(
     Afterwards no failure domain that could have a mon has two less than another.
     ``spots`` are the domains of hosts, ``free`` are those that may get a mon; of those
     that are ``drained`` one goes first.  Of an even number of mons, more than are
-    ``wanted``, one is left over from a swap that was not finished.
+    ``wanted``, one is left over from a swap, or a node's leaving, that was not
+    finished: without it as many may fail as with it.
     """
     if not mons or not spots.keys() >= {*mons}:
         # Where the others are is not known.
@@ -116,9 +117,7 @@ def mon_swaps(
         found.append((made, gone))
 
     if len(there) > wanted and len(there) % 2 == 0:
-        most = used[spots[crowded()]]
-        if most > max(1, min(used.values())):
-            swap(None, crowded())
+        swap(None, crowded())
     while rest:
         made = min(rest, key=lambda host: (used[spots[host]], host))
         gone = crowded()

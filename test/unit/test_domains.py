@@ -133,10 +133,9 @@ def test_mons_go_from_a_domain_with_many_to_one_with_few(racks, mons, found):
     ("racks", "mons", "found"),
     [
         (["R1", "R2", "R2", "R3"], [1, 2, 3, 4], [(None, "3")]),
-        # Two racks with two each lose no more without one of them than with it.
-        (["R1", "R1", "R2", "R2"], [1, 2, 3, 4], []),
-        (["R1", "R2", "R3", "R4"], [1, 2, 3, 4], []),
-        (["R1"] * 4, [1, 2, 3, 4], []),
+        (["R1", "R1", "R2", "R2"], [1, 2, 3, 4], [(None, "4")]),
+        (["R1", "R2", "R3", "R4"], [1, 2, 3, 4], [(None, "4")]),
+        (["R1"] * 4, [1, 2, 3, 4], [(None, "4")]),
     ],
 )
 def test_what_is_left_of_a_swap_is_finished(racks, mons, found):
