@@ -9,7 +9,7 @@ import dataclasses
 import errno
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import rados
 import rbd
@@ -22,6 +22,9 @@ from ganeti_ceph.errors import CephError
 #: How many images a reading opens, and for how many seconds it goes on with it.
 LIMIT = 64
 SECONDS = 2.0
+
+#: Seconds after which a reading lists no further pool; those come first the next time.
+_LISTING = 5.0
 
 #: Seconds for which a pool is let be that could not be listed in time.
 _LET_BE = 60.0
@@ -51,7 +54,8 @@ class Images:
         self._tried: dict[Key, float] = {}
         #: The pools that could not be listed the last time, and why.
         self.unlisted: dict[str, CephError] = {}
-        #: Until when not to try it again, by pool.
+        #: When it was tried, and until when not to try it again, by pool.
+        self._listed: dict[str, float] = {}
         self._let_be: dict[str, float] = {}
 
     def look(
@@ -68,7 +72,7 @@ class Images:
         """
         for gone in self.unlisted.keys() - {*pools}:
             del self.unlisted[gone]
-        listed = [key for pool in sorted(pools) for key in self._list(cluster, pool)]
+        listed = self._list_all(cluster, pools)
         if self.unlisted and len(self.unlisted) == len(pools):
             raise next(iter(self.unlisted.values()))
         present = set(listed)
@@ -79,11 +83,29 @@ class Images:
         self._open(cluster)
         return tuple(self._known.values())
 
-    def _list(self, cluster: rados.Rados, pool: str) -> list[Key]:
-        now = time.monotonic()
-        before = [key for key in self._known if key[0] == pool]
-        if pool in self.unlisted and now < self._let_be.get(pool, now):
-            return before
+    def _list_all(self, cluster: rados.Rados, pools: Collection[str]) -> list[Key]:
+        end = time.monotonic() + _LISTING
+        found: list[Key] = []
+        for pool in sorted(pools, key=lambda pool: (self._listed.get(pool, 0.0), pool)):
+            now = time.monotonic()
+            before = [key for key in self._known if key[0] == pool]
+            if pool in self.unlisted and now < self._let_be.get(pool, now):
+                found += before
+            elif self._limit is not None and now > end:
+                self.unlisted[pool] = CephError(
+                    f"no time was left to list the images in the pool {pool}: others"
+                    " took long",
+                    errno.EAGAIN,
+                )
+                found += before
+            else:
+                self._listed[pool] = now
+                found += self._list(cluster, pool, before)
+        return found
+
+    def _list(
+        self, cluster: rados.Rados, pool: str, before: Sequence[Key]
+    ) -> Sequence[Key]:
         self.unlisted.pop(pool, None)
         try:
             return list(_list(cluster, pool))
@@ -93,7 +115,7 @@ class Images:
             self.unlisted[pool] = err
             if err.errno == errno.ETIMEDOUT:
                 # Each wait is long, and the other pools are read meanwhile.
-                self._let_be[pool] = now + _LET_BE
+                self._let_be[pool] = time.monotonic() + _LET_BE
             return before
 
     def _count(self, key: Key, now: ImageIo | None) -> Image:

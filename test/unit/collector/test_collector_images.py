@@ -282,6 +282,58 @@ def test_a_pool_that_is_stuck_is_waited_for_once_a_minute(pools, clock, monkeypa
     assert known.unlisted == {}
 
 
+@pytest.mark.parametrize(("limit", "at_once"), [(64, 3), (None, 4)])
+def test_slow_pools_are_listed_in_turns(pools, clock, monkeypatch, limit, at_once):
+    now = [1000.0]
+    monkeypatch.setattr(images.time, "monotonic", lambda: now[0])
+    listed = []
+
+    def slowly(_, context):
+        listed.append(context.pool)
+        now[0] += 2.5
+        return []
+
+    monkeypatch.setattr(Listing, "namespace_list", slowly)
+    pools.images = {name: {"": [name]} for name in "stuv"}
+    known = Images(limit, clock=clock)
+    found = known.look(pools, "stuv", {})
+    assert names(found) == listed == list("stuv")[:at_once]
+    if limit is None:
+        assert known.unlisted == {}
+        return
+    assert str(known.unlisted["v"]) == (
+        "no time was left to list the images in the pool v: others took long"
+    )
+    listed.clear()
+    assert names(known.look(pools, "stuv", {})) == list("stuv")
+    assert listed == list("vst")
+    assert list(known.unlisted) == ["u"]
+
+
+def test_of_pools_that_are_all_stuck_one_is_waited_for_at_a_time(
+    pools, clock, monkeypatch
+):
+    now = [1000.0]
+    monkeypatch.setattr(images.time, "monotonic", lambda: now[0])
+    listed = []
+
+    def in_vain(_, context):
+        listed.append(context.pool)
+        now[0] += 10
+        raise rbd.OSError("slow", errno=errno.ETIMEDOUT)
+
+    monkeypatch.setattr(Listing, "namespace_list", in_vain)
+    pools.images = {name: {"": [name]} for name in "stuv"}
+    known = Images(clock=clock)
+    for count in range(1, 9):
+        with pytest.raises(CephError):
+            known.look(pools, "stuv", {})
+        assert len(listed) == count
+        assert known.unlisted.keys() == {*"stuv"}
+        now[0] += 15
+    assert listed == list("stuvstuv")
+
+
 def test_a_client_that_was_shut_out_lists_no_more(pools, clock):
     pools.images["ssd"] = {"": ["z"]}
     pools.broken["rbd"] = rbd.OSError("out", errno=errno.ESHUTDOWN)
