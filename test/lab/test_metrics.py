@@ -223,11 +223,11 @@ def all_active(lab: TestLab) -> None:
 @contextlib.contextmanager
 def told_pool(lab: TestLab) -> Iterator[None]:
     """Have a pool of two copies."""
-    with pool(lab, "told", "8 8", "rbd"):
+    # A manager that were to change it would begin to do so at once.
+    with pool(lab, "told", "8 8 --autoscale-mode=off", "rbd"):
         lab.run(
             "node1",
-            "ceph osd pool set told pg_autoscale_mode off &&"
-            " ceph osd pool set told size 2 && ceph osd pool set told min_size 1 &&"
+            "ceph osd pool set told size 2 && ceph osd pool set told min_size 1 &&"
             " ceph osd pool set-quota told max_bytes 400000000 &&"
             " ceph osd pool set-quota told max_objects 5000",
         )
