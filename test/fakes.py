@@ -1728,6 +1728,10 @@ class FakeConfig:
                 return guest
         return None
 
+    def ExpandInstanceName(self, short_name: str) -> tuple[str | None, str | None]:
+        guest = self.GetInstanceInfoByName(short_name)
+        return (guest.uuid, guest.name) if guest else (None, None)
+
     def GetGroupDiskParams(self, group: Any) -> Any:
         return self.GetClusterInfo().SimpleFillDP(group.diskparams)
 

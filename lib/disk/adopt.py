@@ -20,10 +20,15 @@ _DATA_POOL = "data-pool"
 
 
 def check(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    """Prove that nobody uses the images, and find out how large they are."""
+    """Prove that an instance may be made of the images that its disks name."""
     unit = instance
-    if not unit.adopt_disks or unit.op.disk_template != constants.DT_RBD:
-        return wrapped(*args, **kwargs)
+    if unit.adopt_disks and unit.op.disk_template == constants.DT_RBD:
+        prove(unit)
+    return wrapped(*args, **kwargs)
+
+
+def prove(unit: Any) -> None:
+    """Prove that nobody uses the images, and find out how large they are."""
     if unit.op.pnode_uuid is None:
         # Ganeti refuses an allocator that is named, not one that is the default.
         raise errors.OpPrereqError(
@@ -51,7 +56,6 @@ def check(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) ->
         if facts.image is not None:
             disk[constants.IDISK_SIZE] = facts.image.size // _MEBIBYTE
             _take_data_pool(disk, defaults, volume, facts.image.data_pool)
-    return wrapped(*args, **kwargs)
 
 
 def unfit(facts: DiskFacts, cluster: str) -> str:
@@ -112,7 +116,8 @@ def _take_over(unit: Any) -> list[tuple[Volume, str]]:
         wanted.append((_volume(disk, defaults), f"{unique}.rbd.disk{index}"))
     if error := _rename(unit, wanted):
         raise errors.OpExecError(f"no image was adopted: {error}")
-    for disk, (volume, name) in zip(unit.op.disks, wanted, strict=True):
+    # What Ganeti has made of the opcode's disks by now, and makes its own of.
+    for disk, (volume, name) in zip(unit.disks, wanted, strict=True):
         disk[constants.IDISK_ADOPT] = name
         unit.LogInfo("The image %s is %s now", volume, volume.place.volume(name))
     return wanted

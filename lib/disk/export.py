@@ -4,16 +4,21 @@ They arrive also where Ganeti 3.1 refuses its own key.
 """
 
 import configparser
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from ganeti import constants
+from ganeti import constants, errors
 
 from ganeti_ceph import rpc, wire
-from ganeti_ceph.disk import options
+from ganeti_ceph.disk import adopt, options
 from ganeti_ceph.rpc import CloneImages
 
 _GRACE = "trash-grace"
+
+#: What is kept of a disk beside our own parameters; its image where it has no data.
+_FURTHER = (constants.IDISK_ACCESS, constants.IDISK_ADOPT)
 
 
 def create_snapshots(
@@ -95,10 +100,18 @@ def _name(index: int, option: str) -> str:
 
 
 def finalize(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    """Write the parameters of rbd disks into an export's ``config.ini``."""
+    """Write the parameters of rbd disks into an export's ``config.ini``.
+
+    Of an export without data (:mod:`ganeti_ceph.jobs.export`) also the images to adopt.
+    """
     from ganeti import pathutils, utils
 
     guest, disks = args
+    if any(disk and constants.IDISK_ADOPT in disk.params for disk in disks):
+        # Otherwise the first disk's data would have made it.
+        unfinished = utils.PathJoin(pathutils.EXPORT_DIR, f"{guest.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        Path(unfinished).mkdir(0o750, parents=True)
     result = wrapped(*args, **kwargs)
     path = utils.PathJoin(pathutils.EXPORT_DIR, guest.name, constants.EXPORT_CONF_FILE)
     # Snapshots and disks that could not be exported stand here as False.
@@ -113,8 +126,12 @@ def finalize(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any)
     # Ganeti's own reader tells upper from lower case no more than this one.
     config.read_string(utils.ReadFile(path))
     for index, disk in found:
-        for option, value in options.given(disk.params).items():
+        kept = options.given(disk.params)
+        kept |= {name: disk.params[name] for name in _FURTHER if name in disk.params}
+        for option, value in kept.items():
             config.set(constants.INISECT_INS, _name(index, option), value)
+        if constants.IDISK_ADOPT in kept:
+            config.remove_option(constants.INISECT_INS, f"disk{index}_dump")
     with open(path, "w", encoding="utf-8") as file:
         config.write(file)
     return result
@@ -123,20 +140,36 @@ def finalize(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any)
 def read_params(
     wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
 ) -> Any:
-    """Give the disks of an import the parameters that they had."""
+    """Give the disks of an import the parameters that they had.
+
+    If their data was not exported, their images become those of the new instance.
+    """
     unit = instance
     (config,) = args
     given = bool(unit.op.disks)
+    # The reader's get() takes the text "none" for no value at all.
+    texts = dict(config.items(constants.INISECT_INS, raw=True))
+    without_data = any(
+        _name(index, constants.IDISK_ADOPT) in texts
+        for index in range(constants.MAX_DISKS)
+    )
+    if without_data and (given or unit.op.disk_template != constants.DT_RBD):
+        raise errors.OpPrereqError(
+            "the export is without data (--config-only), and its images are adopted as"
+            " they are: give '-t rbd' and no --disk",
+            errors.ECODE_INVAL,
+        )
     result = wrapped(*args, **kwargs)
     if given or unit.op.disk_template != constants.DT_RBD:
         return result
-    # The reader's get() takes the text "none" for no value at all.
-    texts = dict(config.items(constants.INISECT_INS, raw=True))
     for index, disk in enumerate(unit.op.disks):
-        for option in options.OPTIONS:
-            name = _name(index, option.name)
+        for option in (*(option.name for option in options.OPTIONS), *_FURTHER):
+            name = _name(index, option)
             if name in texts:
-                disk[option.name] = texts[name]
+                disk[option] = texts[name]
+    if without_data:
+        unit.adopt_disks = True
+        adopt.prove(unit)
     return result
 
 

@@ -17,6 +17,7 @@ OPERATIONS = {
     "repair": ("repair", "LURepair"),
     "modify-storage-parameters": ("parameters", "LUModifyStorageParameters"),
     "trash": ("trash", "LUTrash"),
+    "export-config": ("export", "LUExportConfig"),
 }
 
 

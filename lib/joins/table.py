@@ -735,6 +735,14 @@ JOINS: tuple[Join, ...] = (
         "the data of an instance tells of its disks' images",
     ),
     Join(
+        "ganeti.client.gnt_backup",
+        "commands",
+        Kind.EXTEND,
+        ("dict with export",),
+        "ganeti_ceph.cli.backup:extend_commands",
+        "gnt-backup export --config-only leaves the data where it is",
+    ),
+    Join(
         "ganeti.client.gnt_instance",
         "commands",
         Kind.EXTEND,

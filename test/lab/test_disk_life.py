@@ -199,12 +199,10 @@ def learnt(guest: Guest, node: str, script: str) -> str:
 @pytest.mark.parametrize("kind", ["cluster", "group"])
 def test_access_counts_from_a_start_on(place: TestLab, kind: str) -> None:
     guest = Guest(place, "guest7.lab.example")
-    of_group = "gnt-group modify -D rbd:access={},mapper={} default"
-    # What the group does not say is the cluster's.
-    place.run("node1", of_group.format("default", "default"))
-    modify = (
-        of_group if kind == "group" else "gnt-cluster modify -D rbd:access={},mapper={}"
-    )
+    # The cluster's first: once a group has its own, that is what counts.
+    modify = f"gnt-{kind} modify -D rbd:access={{}},mapper=fuse"
+    if kind == "group":
+        modify += " default"
     guest.gnt(f"{RUNNING} --disk 0:size=1G")
     (image,) = guest.images()
     mapped = f"ls /run/ganeti-ceph/map | grep {image}"
@@ -214,7 +212,7 @@ def test_access_counts_from_a_start_on(place: TestLab, kind: str) -> None:
             (2, "kernelspace", "userspace"),
             (3, "userspace", "kernelspace"),
         ):
-            place.run("node1", modify.format(new, "fuse"))
+            place.run("node1", modify.format(new))
             shown = guest.gnt("info").stdout
             assert f"access: {new}\n" in shown
             assert f"access now: {former}, until the instance" in shown
@@ -226,7 +224,7 @@ def test_access_counts_from_a_start_on(place: TestLab, kind: str) -> None:
             assert (by_qemu, is_mapped) == (new == "userspace", new == "kernelspace")
             assert guest.written(boot=boot).verdict == "OK"
     finally:
-        place.run("node1", modify.format("userspace", "fuse"))
+        place.run("node1", modify.format("userspace"))
     guest.gnt("remove -f --shutdown-timeout=0")
 
 

@@ -450,6 +450,51 @@ def test_a_removed_disk_comes_back_from_the_trash(place: TestLab) -> None:
     assert images(place) == {}
 
 
+def test_an_export_without_data_comes_back_of_its_images(place: TestLab) -> None:
+    guest = Guest(place, "guest4.lab.example", "My-Fast")
+    disk = "size=1G,pool=My-Fast,trash-grace=3600"
+    guest.gnt(f"{RUNNING} --disk 0:{disk} --tags=mine")
+    beat = guest.written(boot=1).beat
+    bare = f"gnt-backup export --config-only -n {{}} {guest.name}"
+    said = place.run("node1", bare.format("node2")).stdout
+    (image,) = guest.images()
+    assert f"'gnt-backup import' makes it anew of {image}, which are not" in said
+    guest.written(boot=1, beat=beat + 1)
+    shown = place.run("node2", f"ls {EXPORTS}/{guest.name}").stdout
+    assert shown == "config.ini\n"
+    again = (
+        "gnt-backup import -n node3 --src-node=node2"
+        f" --src-dir={EXPORTS}/{guest.name} {{}} {guest.name}"
+    )
+    said = refused(
+        place.run("node1", again.format("-t rbd --disk 0:size=1G"), check=False)
+    )
+    assert "is without data (--config-only)" in said
+
+    guest.gnt("remove -f --shutdown-timeout=0")
+    assert images(place, "My-Fast") == {}
+    said = refused(place.run("node1", again.format("-t rbd"), check=False))
+    assert f"the image My-Fast/{image} cannot be adopted: there is no such" in said
+    ((_, image_id, *_),) = table(place)
+    place.run("node1", f"gnt-storage trash restore {image_id}")
+    place.run("node1", again.format("-t rbd"), timeout=300)
+    assert guest.node() == "node3"
+    guest.gnt("startup", check=False)
+    assert guest.written(boot=2).verdict == "OK"
+    tags = f"gnt-instance list-tags {guest.name}"
+    assert place.run("node1", tags).stdout.split() == ["mine"]
+    assert list(images(place, "My-Fast")) == guest.images() != [image]
+
+    # What has data is not given up for what has none.
+    full = f"gnt-backup export --noshutdown -n node2 {guest.name}"
+    place.run("node1", full, timeout=300)
+    said = refused(place.run("node1", bare.format("node2"), check=False))
+    assert f"'gnt-backup remove {guest.name}'" in said
+    place.run("node1", f"gnt-backup remove {guest.name}")
+    guest.gnt("remove -f --shutdown-timeout=0")
+    place.run("node1", "gnt-storage trash --force --all purge")
+
+
 def test_the_trash_of_a_pool_without_a_disk_is_seen(place: TestLab) -> None:
     guest = Guest(place, "guest4.lab.example")
     guest.gnt(f"{EMPTY} --disk 0:size=1G,pool=My-Fast,namespace=t1,trash-grace=3600")

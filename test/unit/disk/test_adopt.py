@@ -149,6 +149,8 @@ class Unit:
             pnode_uuid=NODES[1].uuid,
             disks=[{"adopt": "old0"}, {"adopt": "old1", "pool": "ssd"}],
         )
+        #: As Ganeti's check makes them of the opcode's.
+        self.disks = [dict(disk) for disk in self.op.disks]
         self.instance = None
         self.proc = types.SimpleNamespace(GetECId=lambda: "job")
         self.happened = []
@@ -420,7 +422,7 @@ def test_adopted_images_get_names_as_ganeti_gives_them(unit):
     unit.check()
 
     def stock(feedback):
-        assert [disk["adopt"] for disk in unit.op.disks] == [*RENAMED.values()]
+        assert [disk["adopt"] for disk in unit.disks] == [*RENAMED.values()]
         unit.add("web", *WEB)
         return "done"
 
@@ -465,7 +467,7 @@ def test_no_instance_is_made_of_images_that_somebody_took(unit):
     assert str(caught.value) == (
         "no image was adopted: the image rbd/old0 is in use at 192.0.2.1"
     )
-    assert [disk["adopt"] for disk in unit.op.disks] == ["old0", "old1"]
+    assert [disk["adopt"] for disk in unit.disks] == ["old0", "old1"]
 
 
 # Telling whose they are

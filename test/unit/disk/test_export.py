@@ -1,10 +1,11 @@
 """Exports: of clones; an rbd disk's parameters are kept and come with an import."""
 
 import itertools
+import shutil
 import types
 
 import pytest
-from ganeti import constants, impexpd, objects, pathutils
+from ganeti import constants, errors, impexpd, objects, pathutils
 
 from ganeti_ceph import rpc, wire
 from ganeti_ceph.disk import export
@@ -216,9 +217,16 @@ def test_an_export_keeps_the_parameters_of_rbd_disks(ini, disk_of):
         "disk0_rbd_ceph-conf": "/etc/ceph/Far.conf",
         "disk0_rbd_user-id": "Joe",
         "disk0_rbd_iops": "500",
+        "disk0_rbd_access": "userspace",
         "disk1_rbd_pool": "vms",
         "disk1_rbd_data-pool": "EC",
+        "disk1_rbd_access": "kernelspace",
     }
+
+
+def test_the_defaults_access_is_not_the_disks(ini, disk_of):
+    finalize([disk_of(None)])
+    assert "disk0_rbd_access" not in read(ini).options("instance")
 
 
 def test_what_ganeti_wrote_stays(ini, disk_of):
@@ -250,6 +258,62 @@ def test_an_export_that_failed_is_ganeti_s(ini):
     assert ini.read_text() == INI
 
 
+# Without data
+
+
+ADOPTED = {"disk0_rbd_adopt": "web.rbd.disk0", "disk1_rbd_adopt": "Second"}
+
+
+def without_data(ini, disk_of):
+    """Export two disks without their data; return what is written of them."""
+    shutil.rmtree(ini.parent)
+
+    def stock(guest, disks):
+        unfinished = ini.parent.with_name("web.new")
+        assert list(unfinished.iterdir()) == []
+        dumps = "disk0_dump = uuid0\ndisk1_dump = uuid1\n"
+        (unfinished / ini.name).write_text(INI.replace("tags =", f"{dumps}tags ="))
+        unfinished.rename(ini.parent)
+
+    disks = [disk_of(adopt="web.rbd.disk0"), disk_of(adopt="Second", pool="SSD")]
+    export.finalize(stock, None, (types.SimpleNamespace(name="web"), disks), {})
+    return dict(read(ini).items("instance", raw=True))
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_an_export_without_data_names_the_images(ini, disk_of, left):
+    if left:
+        (ini.parent.with_name("web.new")).mkdir()
+        (ini.parent.with_name("web.new") / "half").write_text("data")
+    written = without_data(ini, disk_of)
+    assert written.items() >= {**ADOPTED, "disk1_rbd_pool": "SSD"}.items()
+    assert not [name for name in written if name.endswith("_dump")]
+
+
+def test_its_images_are_adopted_when_it_is_imported(ini, disk_of, monkeypatch):
+    without_data(ini, disk_of)
+    proved = []
+    monkeypatch.setattr(export.adopt, "prove", proved.append)
+    unit = Unit()
+    assert unit.read(read(ini)) == [
+        {"size": 8, "pool": "vms", "access": "userspace", "adopt": "web.rbd.disk0"},
+        {"size": 9, "pool": "SSD", "access": "userspace", "adopt": "Second"},
+    ]
+    assert unit.adopt_disks
+    assert proved == [unit]
+
+
+@pytest.mark.parametrize(
+    ("template", "disks"), [(PLAIN, []), (None, []), (RBD, [{"size": 8}])]
+)
+def test_it_is_not_imported_as_something_else(ini, disk_of, template, disks):
+    without_data(ini, disk_of)
+    with pytest.raises(errors.OpPrereqError) as caught:
+        Unit(template, disks).read(read(ini))
+    assert "is without data (--config-only)" in caught.value.args[0]
+    assert caught.value.args[1] == errors.ECODE_INVAL
+
+
 # Importing
 
 
@@ -257,15 +321,15 @@ def test_the_disks_of_an_import_have_the_parameters_that_they_had(ini, disk_of):
     params = {"ceph-conf": "/etc/ceph/Far.conf", "namespace": "", "iops": "500"}
     finalize([disk_of(**params), disk_of("kernelspace", pool="SSD")])
     assert Unit().read(read(ini)) == [
-        {"size": 8, "pool": "vms", **params},
-        {"size": 9, "pool": "SSD"},
+        {"size": 8, "pool": "vms", "access": "userspace", **params},
+        {"size": 9, "pool": "SSD", "access": "kernelspace"},
     ]
 
 
 def test_a_text_that_ganeti_takes_for_no_value_comes_back(ini, disk_of):
     finalize([disk_of(namespace="none", pool="None")])
     first, _ = Unit().read(read(ini))
-    assert first == {"size": 8, "namespace": "none", "pool": "None"}
+    assert first.items() >= {"namespace": "none", "pool": "None"}.items()
 
 
 def test_an_export_of_stock_ganeti_is_imported_as_ever(ini):
