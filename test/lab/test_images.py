@@ -374,10 +374,13 @@ def test_a_migration_that_breaks_leaves_nothing_on_the_target(
     guest.written(1)
     (image,) = guest.images()
     qemu = "pgrep -f '^[^ ]*qemu-system.*guest7'"
+    # Before it says so it may be about to fork.
+    pid = f"/var/run/ganeti/kvm-hypervisor/pid/{guest.name}"
+    arrives = f"until kill -0 $(cat {pid}); do sleep 0.2; done 2>/dev/null; sleep 3"
     left = f"{qemu}; ls /run/ganeti-ceph/map 2>/dev/null | grep {image}; true"
     with ThreadPoolExecutor() as pool:
         moving = pool.submit(guest.gnt, "migrate -f -n node2", check=False)
-        place.run("node2", f"until {qemu}; do sleep 0.2; done; sleep 3")
+        place.run("node2", arrives)
         place.run("node2", f"kill -9 $({qemu})")
         assert "Could not migrate" in refused(moving.result())
     assert place.run("node2", left).stdout == ""
@@ -385,7 +388,7 @@ def test_a_migration_that_breaks_leaves_nothing_on_the_target(
     now = guest.written(1).beat
     with ThreadPoolExecutor() as pool:
         moving = pool.submit(guest.gnt, "migrate -f -n node2", check=False)
-        place.run("node2", f"until {qemu}; do sleep 0.2; done; sleep 3")
+        place.run("node2", arrives)
         place.run("node1", "pkill -9 -f jqueue/exec")
         assert moving.result().returncode == 1
     assert place.run("node2", left).stdout != ""
