@@ -1728,6 +1728,9 @@ class FakeConfig:
                 return guest
         return None
 
+    def GetOnlineNodeList(self) -> list[str]:
+        return [n.uuid for n in self.GetAllNodesInfo().values() if not n.offline]
+
     def ExpandInstanceName(self, short_name: str) -> tuple[str | None, str | None]:
         guest = self.GetInstanceInfoByName(short_name)
         return (guest.uuid, guest.name) if guest else (None, None)

@@ -108,6 +108,7 @@ def finalize(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any)
 
     guest, disks = args
     if any(disk and constants.IDISK_ADOPT in disk.params for disk in disks):
+        _refuse_data(guest.name)
         # Otherwise the first disk's data would have made it.
         unfinished = utils.PathJoin(pathutils.EXPORT_DIR, f"{guest.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -135,6 +136,22 @@ def finalize(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any)
     with open(path, "w", encoding="utf-8") as file:
         config.write(file)
     return result
+
+
+def _refuse_data(name: str) -> None:
+    """Fail where an export with its data would be replaced by one without."""
+    from ganeti import backend, pathutils, utils
+
+    path = Path(utils.PathJoin(pathutils.EXPORT_DIR, name, constants.EXPORT_CONF_FILE))
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(path)
+    if config.has_section(constants.INISECT_INS) and any(
+        option.endswith("_dump") for option in config[constants.INISECT_INS]
+    ):
+        raise backend.RPCFail(
+            f"there is an export of {name} with its data, which this one would replace:"
+            f" name another node, or remove that one first ('gnt-backup remove {name}')"
+        )
 
 
 def read_params(

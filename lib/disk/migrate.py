@@ -1,4 +1,4 @@
-"""An instance goes to another node: only if none of its disks stays behind in use."""
+"""An instance goes to another node: none of its disks stays behind, in use or not."""
 
 import inspect
 from collections.abc import Callable
@@ -54,3 +54,45 @@ def check_access(
                 f" ('gnt-instance reboot {work.instance.name}'), then it can migrate"
             )
     return wrapped(*args, **kwargs)
+
+
+def choose_target(
+    wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+) -> Any:
+    """Clean up after a migration where it left something, not on any other node.
+
+    If no node is named Ganeti has the allocator choose one, also for that.
+    """
+    work = instance
+    if not work.cleanup:
+        return wrapped(*args, **kwargs)
+    unit = work.lu
+    guest = unit.cfg.GetInstanceInfo(work.instance_uuid)
+    left = _left_on(unit, guest)
+    if not left:
+        return wrapped(*args, **kwargs)
+    work.target_node_uuid = left[0]
+    unit.LogInfo(
+        "What is left of %s is on %s", guest.name, unit.cfg.GetNodeInfo(left[0]).name
+    )
+    return None
+
+
+def _left_on(unit: Any, guest: Any) -> list[str]:
+    """Return on which other nodes an instance runs, then where its disks are mapped."""
+    others = [one for one in unit.cfg.GetOnlineNodeList() if one != guest.primary_node]
+    if not others:
+        return []
+    params = unit.cfg.GetClusterInfo().hvparams
+    listed = unit.rpc.call_instance_list(others, [guest.hypervisor], params)
+    runs = [
+        node
+        for node, answer in listed.items()
+        if not answer.fail_msg and guest.name in answer.payload
+    ]
+    mapped = [
+        node
+        for node, disks in running.ask_all(unit, guest, others).items()
+        if any(facts.device is not None for *_, facts in disks)
+    ]
+    return list(dict.fromkeys(runs + mapped))

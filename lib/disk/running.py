@@ -68,8 +68,14 @@ def ask(unit: Any, guest: Any, node: str) -> list[tuple[str, str, DiskFacts]]:
 
     Nothing of a node that is offline or does not answer.  Ceph is not asked.
     """
-    if unit.cfg.GetNodeInfo(node).offline:
-        return []
+    return ask_all(unit, guest, [node])[node]
+
+
+def ask_all(
+    unit: Any, guest: Any, nodes: Iterable[str]
+) -> dict[str, list[tuple[str, str, DiskFacts]]]:
+    """Return what :func:`ask` does of each node, all of which are asked at once."""
+    found: dict[str, list[tuple[str, str, DiskFacts]]] = {node: [] for node in nodes}
     defaults = unit.cfg.GetInstanceDiskParams(guest).get(constants.DT_RBD, {})
     disks = []
     for disk in unit.cfg.GetInstanceDisks(guest.uuid):
@@ -82,18 +88,24 @@ def ask(unit: Any, guest: Any, node: str) -> list[tuple[str, str, DiskFacts]]:
             continue
         access = {**defaults, **disk.params}.get(_ACCESS, constants.DISK_KERNELSPACE)
         disks.append((disk.iv_name, access, disk.uuid, volume))
-    if not disks:
-        return []
+    online = [node for node in found if not unit.cfg.GetNodeInfo(node).offline]
+    if not disks or not online:
+        return found
     asked = LookAtDisks(
         guest.name, tuple((uuid, volume) for *_, uuid, volume in disks), images=False
     )
-    reply = rpc.call(unit.rpc, rpc.DISKS, {node: wire.encode(asked)})[node]
-    if reply.answer is None:
-        return []
-    return [
-        (name, access, facts)
-        for (name, access, *_), facts in zip(disks, reply.answer.disks, strict=True)
-    ]
+    sent = wire.encode(asked)
+    for node, reply in rpc.call(
+        unit.rpc, rpc.DISKS, dict.fromkeys(online, sent)
+    ).items():
+        if reply.answer is not None:
+            found[node] = [
+                (name, access, facts)
+                for (name, access, *_), facts in zip(
+                    disks, reply.answer.disks, strict=True
+                )
+            ]
+    return found
 
 
 def access_now(configured: str, facts: DiskFacts) -> str:

@@ -1,10 +1,8 @@
 """An export without data: what an instance is, and which images are its disks."""
 
-import configparser
 from collections.abc import Callable
-from typing import Any
 
-from ganeti import constants, locking, pathutils, utils
+from ganeti import constants, locking
 from ganeti.cmdlib import common
 
 from ganeti_ceph.disk import options
@@ -35,7 +33,7 @@ class LUExportConfig(StorageUnit):
         self.node_uuid = node_uuid
 
     def check(self) -> None:
-        """Find the disks' images, and whether an export would be lost."""
+        """Find the disks' images."""
         self.guest = self.cfg.GetInstanceInfoByName(self.name)
         self.node = self.cfg.GetNodeInfo(self.node_uuid)
         if self.node.offline:
@@ -51,35 +49,14 @@ class LUExportConfig(StorageUnit):
             image = options.image_of(disk, defaults).image
             disk.params = {**disk.params, constants.IDISK_ADOPT: image}
         self.disks = disks
-        self._keep_data()
-
-    def _keep_data(self) -> None:
-        """Refuse where an export of the instance with its data would be replaced."""
-        node = self.node
-        exports = self._ask(self.rpc.call_export_list([node.uuid])[node.uuid])
-        if self.name not in exports:
-            return
-        path = utils.PathJoin(pathutils.EXPORT_DIR, self.name)
-        config = configparser.ConfigParser(interpolation=None)
-        config.read_string(str(self._ask(self.rpc.call_export_info(node.uuid, path))))
-        if any(name.endswith("_dump") for name in config[constants.INISECT_INS]):
-            raise PrereqError(
-                f"{node.name} has an export of {self.name} with its data, which this"
-                " one would replace: name another node, or remove that one first"
-                f" ('gnt-backup remove {self.name}')"
-            )
 
     def execute(self, feedback: Callable[[str], None]) -> str:
         """Write it."""
-        self._ask(self.rpc.call_finalize_export(self.node.uuid, self.guest, self.disks))
+        done = self.rpc.call_finalize_export(self.node.uuid, self.guest, self.disks)
+        if done.fail_msg:
+            raise ExecError(f"{self.node.name}: {done.fail_msg}")
         images = ", ".join(disk.params[constants.IDISK_ADOPT] for disk in self.disks)
         return (
-            f"{self.node.name} has the configuration of"
-            f" {self.name}; 'gnt-backup import' makes it anew of {images}, which are"
-            " not copied"
+            f"{self.node.name} has the configuration of {self.name}; 'gnt-backup"
+            f" import' makes it anew of {images}, which are not copied"
         )
-
-    def _ask(self, answer: Any) -> Any:
-        if answer.fail_msg:
-            raise ExecError(f"{self.node.name}: {answer.fail_msg}")
-        return answer.payload

@@ -409,7 +409,9 @@ def misplaced(
             where = f"{disk} is {how} {names[uuid]}"
             if uuid != disk.node:
                 start = "" if disk.active else "start the instance, then "
-                clean_up = f"'gnt-instance migrate --cleanup {disk.instance}'"
+                clean_up = (
+                    f"'gnt-instance migrate --cleanup -n {names[uuid]} {disk.instance}'"
+                )
                 yield Complaint(
                     constants.CV_EINSTANCEWRONGNODE,
                     disk.instance,

@@ -398,6 +398,14 @@ JOINS: tuple[Join, ...] = (
         "no migration between two access modes",
     ),
     Join(
+        "ganeti.cmdlib.instance_migration",
+        "TLMigrateInstance._RunAllocator",
+        Kind.WRAP,
+        ("self",),
+        "ganeti_ceph.disk.migrate:choose_target",
+        "what a migration left is cleaned up where it is",
+    ),
+    Join(
         "ganeti.masterd.instance",
         "ExportInstanceHelper.CreateSnapshots",
         Kind.WRAP,

@@ -518,7 +518,11 @@ def test_a_node_gets_one_more_disk(guest: Guest) -> None:
         f"for i in $(seq 60); do ceph osd safe-to-destroy {new} && break; sleep 1;"
         f" done; ceph osd purge {new} --yes-i-really-mean-it",
     )
-    lab.run("node3", f"rm -r /var/lib/ceph/osd/ceph-{new}; mv {MORE} {SPARE}")
+    lab.run(
+        "node3",
+        f"rm -r /var/lib/ceph/osd/ceph-{new}; wipefs -qa {MORE};"
+        f" head -c 20M /dev/zero > {MORE}; mv {MORE} {SPARE}",
+    )
     nothing_to_do(lab)
 
 

@@ -130,16 +130,16 @@ def test_images_that_are_missing_left_over_or_misplaced_are_told(
     node = "node1.lab.example"
     primary = (
         "but its primary node is node2.lab.example; if a migration left it behind,"
-        " start the instance, then 'gnt-instance migrate --cleanup"
+        " start the instance, then 'gnt-instance migrate --cleanup -n {}"
         f" {stopped.name}' takes it away"
     )
     assert faults == [
         f"ERROR:EINSTANCEMISSINGDISK:{of_guest}/0: the image rbd/{lost} is missing;"
         " was it removed or renamed?",
         f"ERROR:EINSTANCEWRONGNODE:{of_guest}/1: the image rbd/{held} is open on"
-        f" node3.lab.example, {primary}",
+        f" node3.lab.example, {primary.format('node3.lab.example')}",
         f"ERROR:EINSTANCEWRONGNODE:{of_guest}/2: the image rbd/{moved} is mapped to"
-        f" {device} on {node}, {primary}",
+        f" {device} on {node}, {primary.format(node)}",
         f"WARNING:ENODEORPHANLV:node:{node}:the image rbd/{ORPHAN} is of no instance;"
         f" if nobody needs it, remove it with 'rbd rm rbd/{ORPHAN}'",
     ]

@@ -5,7 +5,7 @@ import shutil
 import types
 
 import pytest
-from ganeti import constants, errors, impexpd, objects, pathutils
+from ganeti import backend, constants, errors, impexpd, objects, pathutils
 
 from ganeti_ceph import rpc, wire
 from ganeti_ceph.disk import export
@@ -264,15 +264,17 @@ def test_an_export_that_failed_is_ganeti_s(ini):
 ADOPTED = {"disk0_rbd_adopt": "web.rbd.disk0", "disk1_rbd_adopt": "Second"}
 
 
-def without_data(ini, disk_of):
+def without_data(ini, disk_of, there=False):
     """Export two disks without their data; return what is written of them."""
-    shutil.rmtree(ini.parent)
+    if not there:
+        shutil.rmtree(ini.parent)
 
     def stock(guest, disks):
         unfinished = ini.parent.with_name("web.new")
         assert list(unfinished.iterdir()) == []
         dumps = "disk0_dump = uuid0\ndisk1_dump = uuid1\n"
         (unfinished / ini.name).write_text(INI.replace("tags =", f"{dumps}tags ="))
+        shutil.rmtree(ini.parent, ignore_errors=True)
         unfinished.rename(ini.parent)
 
     disks = [disk_of(adopt="web.rbd.disk0"), disk_of(adopt="Second", pool="SSD")]
@@ -288,6 +290,22 @@ def test_an_export_without_data_names_the_images(ini, disk_of, left):
     written = without_data(ini, disk_of)
     assert written.items() >= {**ADOPTED, "disk1_rbd_pool": "SSD"}.items()
     assert not [name for name in written if name.endswith("_dump")]
+
+
+def test_data_is_not_given_up_for_what_has_none(ini, disk_of):
+    full = INI.replace("tags =", "disk0_dump = uuid0\ntags =")
+    ini.write_text(full)
+    guest = types.SimpleNamespace(name="web")
+    with pytest.raises(backend.RPCFail, match="'gnt-backup remove web'"):
+        export.finalize(pytest.fail, None, (guest, [disk_of(adopt="a")]), {})
+    assert ini.read_text() == full
+
+
+def test_an_export_without_data_is_replaced_by_another(ini, disk_of):
+    without_data(ini, disk_of)
+    before = ini.read_text()
+    without_data(ini, disk_of, there=True)
+    assert ini.read_text() == before
 
 
 def test_its_images_are_adopted_when_it_is_imported(ini, disk_of, monkeypatch):

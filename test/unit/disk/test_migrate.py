@@ -1,7 +1,7 @@
 """An instance that goes elsewhere: no disk stays in use, and access stays the same."""
 
 import pytest
-from fakes import FakeConfig, FakeRpc, make_nodes
+from fakes import FakeConfig, FakeResult, FakeRpc, make_nodes
 from ganeti import constants, errors, objects
 
 from ganeti_ceph import wire
@@ -140,3 +140,88 @@ def test_the_same_access_migrates(configured, opened):
     work = Work((RBD, "a", configured))
     work.rpc.known = {"a": (None, opened)}
     assert work.migrate() == "migrated"
+
+
+# What a migration left behind
+
+MORE = make_nodes(4)
+
+
+class Migration:
+    """Ganeti's work on a migration of an instance of node1, its cleaning up above all.
+
+    ``running`` and ``mapped`` say on which nodes QEMU runs and the disk is mapped.
+    """
+
+    def __init__(self, running=(), mapped=(), cleanup=True):
+        self.cleanup, self.target_node_uuid = cleanup, None
+        self.cfg, self.rpc = FakeConfig(), FakeRpc({n.uuid: n.name for n in MORE})
+        self.cfg.add_group("default", MORE)
+        self.cfg._stored["cluster"].hvparams = {"kvm": {"acpi": True}}
+        disk = objects.Disk(
+            dev_type=RBD, iv_name="disk/0", logical_id=("rbd", "a"), params={}
+        )
+        self.cfg.add_guest("web", MORE[0], [disk])
+        self.cfg.find("web").hypervisor = "kvm"
+        self.instance_uuid = self.cfg.find("web").uuid
+        self.lu = self
+        self.running, self.mapped, self.dead = running, mapped, []
+        self.rpc.call_instance_list = self._list
+        self.rpc.answers("ceph_disks", self._look)
+        self.said = []
+
+    def LogInfo(self, text, *words):
+        self.said.append(text % words)
+
+    def _list(self, nodes, hypervisors, params):
+        assert (hypervisors, params) == (["kvm"], {"kvm": {"acpi": True}})
+        found = {}
+        for node in nodes:
+            name = self.rpc.names[node]
+            assert name != "node1"
+            there = ["web", "db"] if name in self.running else ["db"]
+            silent = name in self.dead
+            found[node] = FakeResult(name, None if silent else there, silent or None)
+        return found
+
+    def _look(self, node, sent):
+        name = self.rpc.names[node]
+        if name in self.dead:
+            raise ExecError("no answer")
+        device = "/dev/loop1" if name in self.mapped else None
+        return wire.encode(DisksFacts((DiskFacts(None, None, device, None),)))
+
+    def choose(self):
+        """Return the node's name, or what the allocator says."""
+        allocated = migrate.choose_target(lambda: "allocated", self, (), {})
+        return allocated or self.rpc.names[self.target_node_uuid]
+
+
+@pytest.mark.parametrize(
+    ("running", "mapped", "chosen"),
+    [
+        ((), (), "allocated"),
+        (("node3",), (), "node3"),
+        ((), ("node4",), "node4"),
+        # One that runs could write.
+        (("node4",), ("node2", "node4"), "node4"),
+    ],
+)
+def test_a_cleanup_is_where_a_migration_left_something(running, mapped, chosen):
+    work = Migration(running, mapped)
+    assert work.choose() == chosen
+    told = [] if chosen == "allocated" else [f"What is left of web is on {chosen}"]
+    assert work.said == told
+
+
+def test_a_migration_goes_where_the_allocator_says():
+    work = Migration(("node3",), ("node3",), cleanup=False)
+    assert work.choose() == "allocated"
+    assert work.rpc.sent == []
+
+
+def test_nodes_that_do_not_answer_or_are_offline_are_passed_over():
+    work = Migration(("node2", "node3"), ("node2", "node3", "node4"))
+    work.dead = ["node2"]
+    work.cfg.find("node3").offline = True
+    assert work.choose() == "node4"

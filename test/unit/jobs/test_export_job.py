@@ -4,17 +4,15 @@ import types
 
 import pytest
 from fakes import make_nodes
-from ganeti import constants, locking, objects, pathutils
+from ganeti import constants, locking, objects
 from ganeti import errors as ganeti_errors
 
 RBD, PLAIN = constants.DT_RBD, constants.DT_PLAIN
-DATA = "[instance]\nname = web\ndisk0_dump = uuid0\n"
-BARE = "[instance]\nname = web\ndisk0_rbd_adopt = old\n"
 
 
 @pytest.fixture
 def web(ganeti):
-    """An instance of two disks on node1, and nodes without an export."""
+    """An instance of two disks on node1."""
     disks = [
         objects.Disk(
             dev_type=RBD, logical_id=("rbd", f"image{index}"), params={"pool": "SSD"}
@@ -23,24 +21,14 @@ def web(ganeti):
     ]
     ganeti.config.add_guest("web", make_nodes(1)[0], disks)
     ganeti.config.find("cluster").diskparams[RBD] = {"pool": "rbd"}
-    ganeti.exports, ganeti.written, ganeti.failure = {}, [], None
+    ganeti.written, ganeti.failure = [], None
     name = ganeti.rpc.names
-
-    def listed(nodes):
-        return {uuid: answer([*ganeti.exports.get(name[uuid], ())]) for uuid in nodes}
-
-    def info(node, path):
-        folder, _, guest = path.rpartition("/")
-        assert folder == pathutils.EXPORT_DIR
-        return answer(ganeti.exports[name[node]][guest])
 
     def finalize(node, guest, disks):
         images = [(disk.logical_id[1], disk.params) for disk in disks]
         ganeti.written.append((name[node], guest.name, images))
         return answer(None, ganeti.failure)
 
-    ganeti.rpc.call_export_list = listed
-    ganeti.rpc.call_export_info = info
     ganeti.rpc.call_finalize_export = finalize
     return ganeti
 
@@ -83,22 +71,6 @@ def test_the_instance_and_the_node_are_locked(web):
     assert unit.needed_locks[locking.LEVEL_INSTANCE] == ["web"]
     assert unit.share_locks[locking.LEVEL_INSTANCE] == 1
     assert unit.share_locks[locking.LEVEL_NODE] == 0
-
-
-def test_an_export_with_data_is_not_replaced(web):
-    web.exports = {"node2": {"web": DATA}}
-    said = refusal(web)
-    assert said.startswith("node2 has an export of web with its data, which this")
-    assert "('gnt-backup remove web')" in said
-    assert web.written == []
-    export(web, node="node3")
-
-
-@pytest.mark.parametrize("exports", [{"web": BARE}, {"db": DATA}])
-def test_another_one_without_data_is_replaced(web, exports):
-    web.exports = {"node2": exports}
-    export(web)
-    assert len(web.written) == 1
 
 
 @pytest.mark.parametrize("disks", [[], [PLAIN], [RBD, PLAIN]])

@@ -467,7 +467,7 @@ def test_mapped_on_another_node_is_an_error_said_once(config, nodes, verify, ope
     (line,) = verify()
     assert "ERROR: instance web: disk/1: the image vms/web1 is mapped to" in line
     assert "/dev/rbd0 on node3, but its primary node is node2" in line
-    assert "behind, 'gnt-instance migrate --cleanup web' takes it away" in line
+    assert "behind, 'gnt-instance migrate --cleanup -n node3 web' takes it away" in line
     config.find("web").disks_active = False
     (line,) = verify()
     assert "behind, start the instance, then 'gnt-instance migrate" in line
