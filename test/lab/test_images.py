@@ -387,7 +387,8 @@ def test_a_migration_that_breaks_leaves_nothing_on_the_target(
     assert guest.node() == "node1"
     now = guest.written(1).beat
     with ThreadPoolExecutor() as pool:
-        moving = pool.submit(guest.gnt, "migrate -f -n node2", check=False)
+        # That a job died Ganeti sees after some minutes.
+        moving = pool.submit(guest.gnt, "migrate -f -n node2", check=False, timeout=600)
         place.run("node2", arrives)
         place.run("node1", "pkill -9 -f jqueue/exec")
         assert moving.result().returncode == 1
@@ -469,20 +470,19 @@ def test_an_export_without_data_comes_back_of_its_images(place: TestLab) -> None
         "gnt-backup import -n node3 --src-node=node2"
         f" --src-dir={EXPORTS}/{guest.name} {{}} {guest.name}"
     )
+    guest.gnt("remove -f --shutdown-timeout=0")
+    assert images(place, "My-Fast") == {}
     said = refused(
         place.run("node1", again.format("-t rbd --disk 0:size=1G"), check=False)
     )
     assert "is without data (--config-only)" in said
-
-    guest.gnt("remove -f --shutdown-timeout=0")
-    assert images(place, "My-Fast") == {}
     said = refused(place.run("node1", again.format("-t rbd"), check=False))
     assert f"the image My-Fast/{image} cannot be adopted: there is no such" in said
     ((_, image_id, *_),) = table(place)
     place.run("node1", f"gnt-storage trash restore {image_id}")
     place.run("node1", again.format("-t rbd"), timeout=300)
     assert guest.node() == "node3"
-    guest.gnt("startup", check=False)
+    guest.gnt("startup")
     assert guest.written(boot=2).verdict == "OK"
     tags = f"gnt-instance list-tags {guest.name}"
     assert place.run("node1", tags).stdout.split() == ["mine"]
