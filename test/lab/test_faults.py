@@ -117,7 +117,8 @@ def cut_when(
 ) -> Result:
     """Run a command, cut a node off at a sign that it shows, and connect it again.
 
-    With ``halves`` the network is cut between :data:`HALVES`.
+    With ``halves`` the network is cut between :data:`HALVES`.  A step that the node
+    waits before goes on then.
     """
 
     def cut() -> None:
@@ -126,6 +127,7 @@ def cut_when(
             part(lab, "replace {} lladdr 02:00:00:00:00:99 nud permanent")
         else:
             lab.cut(node)
+        lab.run(node, f"rm -f {FAULT}*")
 
     with ThreadPoolExecutor() as pool:
         harmed = pool.submit(cut)
@@ -320,8 +322,10 @@ def test_the_network_is_cut_while_a_node_goes_offline(
 ) -> None:
     lab = guest.lab
     command = "gnt-node modify --offline=yes node3"
-    # Its mon is out of the map, its daemons are being stopped.
-    told(cut_when(lab, "node3", f"! {OSD_RUNS}", command, halves=halves), command)
+    # Its daemons are about to be stopped.
+    lab.run("node3", f"echo wait stop > {FAULT}")
+    waits = f"test -e {FAULT}.waits"
+    told(cut_when(lab, "node3", waits, command, halves=halves), command)
     lives_on(guest)
     lab.run("node1", command, timeout=300)
     lab.run("node1", [*ADD, "--readd", "node3.lab.example"], timeout=400)
