@@ -93,7 +93,8 @@ def mon_swaps(
     ``spots`` are the domains of hosts, ``free`` are those that may get a mon; of those
     that are ``drained`` one goes first.  Of an even number of mons, more than are
     ``wanted``, one is left over from a swap, or a node's leaving, that was not
-    finished: without it as many may fail as with it.
+    finished: without it as many may fail as with it.  Of two none is: the other would
+    be all that knows of the storage cluster.
     """
     if not mons or not spots.keys() >= {*mons}:
         # Where the others are is not known.
@@ -116,7 +117,7 @@ def mon_swaps(
         used[spots[gone]] -= 1
         found.append((made, gone))
 
-    if len(there) > wanted and len(there) % 2 == 0:
+    if len(there) > max(wanted, 2) and len(there) % 2 == 0:
         swap(None, crowded())
     while rest:
         made = min(rest, key=lambda host: (used[spots[host]], host))

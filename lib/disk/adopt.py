@@ -114,12 +114,14 @@ def _take_over(unit: Any) -> list[tuple[Volume, str]]:
     for index, disk in enumerate(unit.op.disks):
         unique = unit.cfg.GenerateUniqueID(unit.proc.GetECId())
         wanted.append((_volume(disk, defaults), f"{unique}.rbd.disk{index}"))
+    # Before it is done: so the job's log tells it, whatever happens meanwhile.
+    for volume, name in wanted:
+        unit.LogInfo("The image %s becomes %s", volume, volume.place.volume(name))
     if error := _rename(unit, wanted):
         raise errors.OpExecError(f"no image was adopted: {error}")
     # What Ganeti has made of the opcode's disks by now, and makes its own of.
-    for disk, (volume, name) in zip(unit.disks, wanted, strict=True):
+    for disk, (_, name) in zip(unit.disks, wanted, strict=True):
         disk[constants.IDISK_ADOPT] = name
-        unit.LogInfo("The image %s is %s now", volume, volume.place.volume(name))
     return wanted
 
 

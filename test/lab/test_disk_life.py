@@ -344,7 +344,7 @@ def test_the_trash_gives_back_by_another_name_and_forgets_in_time(
         assert adopter.name not in instances(place)
     said = adopter.gnt(adopt).stdout
     (renamed,) = adopter.images()
-    assert f"The image rbd/Golden-Image is rbd/{renamed} now" in said
+    assert f"The image rbd/Golden-Image becomes rbd/{renamed}\n" in said
     assert images(place) == {renamed: 1024}
     assert adopter.written(boot=1).verdict == "FIRST"
     adopter.gnt("remove -f --shutdown-timeout=0")

@@ -143,6 +143,11 @@ def test_what_is_left_of_a_swap_is_finished(racks, mons, found):
     assert swaps(racks, mons, wanted=5) == []
 
 
+@pytest.mark.parametrize("racks", [["R1", "R1"], ["R1", "R2"]])
+def test_one_of_two_mons_is_no_mon_too_many(racks):
+    assert swaps(racks, [1, 2], wanted=1) == []
+
+
 def test_drained_nodes_give_their_mon_first():
     racks = ["R1", "R1", "R1", "R2"]
     assert swaps(racks, [1, 2, 3]) == [("4", "3")]

@@ -429,8 +429,8 @@ def test_adopted_images_get_names_as_ganeti_gives_them(unit):
     assert adopt.finish(stock, unit, (print,), {}) == "done"
     assert unit.rpc.renamed == [("node2", RENAMED)]
     assert unit.told == [
-        "The image rbd/old0 is rbd/id1.rbd.disk0 now",
-        "The image ssd/old1 is ssd/id2.rbd.disk1 now",
+        "The image rbd/old0 becomes rbd/id1.rbd.disk0",
+        "The image ssd/old1 becomes ssd/id2.rbd.disk1",
     ]
 
 
