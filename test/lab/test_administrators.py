@@ -346,11 +346,13 @@ def test_an_offline_node_changes_its_group_and_joins_the_storage(guest: Guest) -
 @pytest.fixture
 def slowly(lab: TestLab) -> Iterator[None]:
     """Some data, of which copies take a while."""
+    # Newer OSDs do not sleep between two objects, whatever they are told.
+    total = "600M" if lab.release == "trixie" else "150M"
     lab.run(
         "node1",
         # Ceph counts whole objects in a second: many small ones.
         "rbd create --size 1G --object-size 64K lab-data; rbd bench --io-type write"
-        " --io-size 64K --io-threads 16 --io-pattern seq --io-total 150M lab-data;"
+        f" --io-size 64K --io-threads 16 --io-pattern seq --io-total {total} lab-data;"
         " ceph config set osd osd_recovery_sleep 0.05",
         timeout=400,
     )
