@@ -1094,6 +1094,13 @@ def _lvm_osds(
             if _may_wipe(node, params, fsid, device, removed)
         ),
         admin,
+        begun=tuple(
+            device.label.osd_uuid
+            for device in blank
+            if device.label is not None
+            and device.label.fsid == fsid
+            and not device.label.complete
+        ),
     )
 
 

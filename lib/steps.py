@@ -209,9 +209,12 @@ class MakeLvmOsds:
     admin: Secret
     #: The ids of OSDs whose devices are gone, which the new ones take over.
     replaces: tuple[int, ...] = ()
+    #: The UUIDs of OSDs that were begun on the devices and never finished.
+    begun: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        uuid.UUID(self.fsid)
+        for one in (self.fsid, *self.begun):
+            uuid.UUID(one)
         for path in self.devices + self.db_devices:
             _check_device(path)
         if self.device_class is not None:

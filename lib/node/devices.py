@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import Device, Label
 from ganeti_ceph.run import Runner
 
+#: Where the nodes of logical volumes are, by group and name.
+_DEV = Path("/dev")
 #: How much is read at both ends of a device, to see whether it can be read at all.
 _PROBED = 2**20
 #: Seconds after which another one who looks at a device is long done.
@@ -45,8 +47,8 @@ def look(path: str, run: Runner) -> Device:
         return Device(path, "", "", 0, "", "", None)
     if not stat.S_ISBLK(mode):
         return Device(path, real, path, 0, "it is no block device", "", None)
-    busy, failing, size = _open_exclusively(real)
-    busy = user(real) or busy
+    held, failing, size = _open_exclusively(real)
+    busy = user(real) or held
     try:
         types = signatures(real, run)
     except ExecError:
@@ -61,8 +63,11 @@ def look(path: str, run: Runner) -> Device:
         if "ceph_bluestore" in types:
             label = _bluestore_label(real, run)
         elif "LVM2_member" in types:
-            label = _lvm_label(real, run)
-            if label is None and (group := _volume_group(real, run)):
+            label, in_use = _volumes(real, run)
+            if label is not None:
+                # The kernel holds it for its volumes, which may be idle themselves.
+                busy = in_use
+            elif group := _volume_group(real, run):
                 busy = busy or f"it belongs to the volume group {group}"
     except (ExecError, ValueError) as err:
         busy = busy or f"what it carries cannot be read: {err}"
@@ -187,21 +192,57 @@ def _bluestore_label(real: str, run: Runner) -> Label:
     )
 
 
-def _lvm_label(real: str, run: Runner) -> Label | None:
-    """Return what ceph-volume noted in the tags of the volumes on a device."""
-    output = run(
-        ["pvs", "--noheadings", "--segments", "--options", "lv_tags", real], timeout=30
-    )
-    tags = dict(re.findall(r"ceph\.(\w+)=([^,\s]*)", output))
+def _volumes(real: str, run: Runner) -> tuple[Label | None, str]:
+    """Return what ceph-volume noted in the tags of a device's volumes, and their user.
+
+    The tags are told in https://docs.ceph.com/en/latest/dev/ceph-volume/lvm/.
+    """
+    options = "--noheadings --segments --separator=;"
+    fields = "lv_tags,pv_count,vg_name,lv_name"
+    output = run(["pvs", *options.split(), "--options", fields, real], timeout=30)
+    label, busy = None, ""
+    for line in output.splitlines():
+        text, count, group, name = line.strip().split(";")
+        # What is free is a segment, too.
+        if not name:
+            continue
+        path = str(_DEV / group / name)
+        if count != "1":
+            busy = busy or f"its volume group {group} has other devices, too"
+        busy = busy or _volume_user(path)
+        tags = dict(re.findall(r"ceph\.(\w+)=([^,\s]*)", text))
+        if label is None and "cluster_fsid" in tags:
+            label = _tagged_label(tags, path, run)
+    return label, busy
+
+
+def _tagged_label(tags: Mapping[str, str], path: str, run: Runner) -> Label:
+    """Return what a logical volume's tags say of the OSD on it."""
+    complete = True
+    # Of a volume that is not active, or is encrypted, nobody can tell.
+    plain = tags.get("type") == "block" and tags.get("encrypted") != "1"
+    if plain and Path(path).exists():
+        types = signatures(path, run)
+        if "ceph_bluestore" in types:
+            complete = _bluestore_label(path, run).complete
+        else:
+            complete = bool(types)
     osd_id = tags.get("osd_id", "")
-    if "cluster_fsid" not in tags:
-        return None
     return Label(
         tags["cluster_fsid"],
         tags.get("osd_fsid", ""),
         int(osd_id) if osd_id.isdigit() else None,
-        True,
+        complete,
     )
+
+
+def _volume_user(path: str) -> str:
+    """Return who uses a logical volume, "" for nobody."""
+    if not Path(path).exists():
+        return ""
+    held, _, _ = _open_exclusively(path)
+    used = user(os.path.realpath(path)) or held
+    return f"its volume {path}: {used}" if used else ""
 
 
 def _volume_group(real: str, run: Runner) -> str:
@@ -209,10 +250,12 @@ def _volume_group(real: str, run: Runner) -> str:
     return run(command, timeout=30).strip()
 
 
-def check_unchanged(path: str, wipe: bool, run: Runner, *, own: str = "") -> Device:
+def check_unchanged(
+    path: str, wipe: bool, run: Runner, *, own: Container[str] = ()
+) -> Device:
     """Look at a device again just before it is written to; refuse what is unsafe.
 
-    ``own`` is the UUID of an OSD that may be on it, begun and not finished.
+    ``own`` are the UUIDs of OSDs that may be on it, begun and not finished.
     """
     device = look(path, run)
     if device.busy:
@@ -227,8 +270,7 @@ def check_unchanged(path: str, wipe: bool, run: Runner, *, own: str = "") -> Dev
         raise ExecError(f"{path} is in use: {device.busy}")
     ours = (
         device.label is not None
-        and own != ""
-        and device.label.osd_uuid == own
+        and device.label.osd_uuid in own
         and not device.label.complete
     )
     if device.content and not wipe and not ours:
@@ -237,7 +279,13 @@ def check_unchanged(path: str, wipe: bool, run: Runner, *, own: str = "") -> Dev
 
 
 def wipe(device: Device, run: Runner) -> None:
-    """Destroy what a device carries: its signatures, and both of its ends."""
+    """Destroy what a device carries: its volumes and signatures, and both its ends."""
+    if "LVM2_member" in signatures(device.real_path, run):
+        if group := _volume_group(device.real_path, run):
+            # LVM refuses while one of its volumes is open, or where another device
+            # of the group is missing.
+            run(["vgremove", "--force", "--yes", group])
+        run(["pvremove", "--yes", device.real_path])
     run(["wipefs", "--all", device.real_path])
     handle = os.open(device.real_path, os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC)
     try:

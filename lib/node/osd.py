@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import rados
 
@@ -17,12 +18,14 @@ from ganeti_ceph.run import Runner
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd, names_of
 
+_VOLUME_LOG = "/var/log/ceph/ceph-volume.log"
+
 
 def make(step: MakeOsd, run: Runner) -> str:
     """Make a BlueStore OSD on a device and start it."""
     paths = [step.device] + ([step.db_device] if step.db_device else [])
     found = [
-        devices.check_unchanged(path, path in step.wipe, run, own=step.osd_uuid)
+        devices.check_unchanged(path, path in step.wipe, run, own=(step.osd_uuid,))
         for path in paths
     ]
     with ceph.connect(key=step.admin) as cluster:
@@ -112,7 +115,7 @@ def start(step: StartOsd, run: Runner) -> str:
 def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
     """Make OSDs on logical volumes, which ceph-volume lays out and starts."""
     found = [
-        devices.check_unchanged(path, path in step.wipe, run)
+        devices.check_unchanged(path, path in step.wipe, run, own=step.begun)
         for path in step.devices + step.db_devices
     ]
     with ceph.connect(key=step.admin) as cluster:
@@ -123,6 +126,9 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
             caps=["mon", "allow profile bootstrap-osd"],
         )
         _destroy(cluster, step.replaces, run)
+        for osd in ceph.command(cluster, "osd dump")["osds"]:
+            if osd["uuid"] in step.begun:
+                _forget_begun(cluster, osd)
     # ceph-volume finds its key nowhere else.
     files.write(
         files.DATA / "bootstrap-osd" / "ceph.keyring",
@@ -144,7 +150,18 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
         command += ["--db-devices", *step.db_devices]
     if step.replaces:
         command += ["--osd-ids", *map(str, step.replaces)]
-    run(command, timeout=480)
+    try:
+        run(command, timeout=480)
+    except ExecError as err:
+        # The last it says is of how it undid what it had begun.
+        raise ExecError(f"{err} (the cause is told in {_VOLUME_LOG})") from err
+    # It is content to leave a device alone that it finds unfit.
+    for path in step.devices:
+        if devices.look(path, run).label is None:
+            raise ExecError(
+                f"ceph-volume made no OSD on {path}: 'ceph-volume inventory {path}'"
+                f" tells what it has against it, or {_VOLUME_LOG}"
+            )
     return f"OSDs run on {', '.join(step.devices)}"
 
 
@@ -177,6 +194,11 @@ def _destroy(cluster: rados.Rados, osd_ids: Sequence[int], run: Runner) -> None:
     services.stop([("osd", str(one)) for one in osd_ids], run)
     for one in osd_ids:
         ceph.command(cluster, "osd destroy-actual", id=one, yes_i_really_mean_it=True)
+        directory = files.daemon_dir("osd", str(one))
+        # Of one on logical volumes it is a file system in memory, and what that says
+        # of the old volume would be believed of the new one.
+        if directory.is_mount():
+            run(["umount", str(directory)])
 
 
 def _register(
@@ -188,15 +210,8 @@ def _register(
     its key is not known any more.
     """
     for osd in ceph.command(cluster, "osd dump")["osds"]:
-        if osd["uuid"] != osd_uuid:
-            continue
-        if "new" not in osd["state"]:
-            raise ExecError(
-                f"osd.{osd['osd']} has been in use, and its device is blank now; if"
-                f" its data is lost for good: 'ceph osd purge osd.{osd['osd']}', then"
-                " run the command again"
-            )
-        ceph.command(cluster, "osd purge-new", id=osd["osd"], yes_i_really_mean_it=True)
+        if osd["uuid"] == osd_uuid:
+            _forget_begun(cluster, osd)
     key = secret.make_key()
     answer = ceph.command(
         cluster,
@@ -206,6 +221,17 @@ def _register(
         **({} if replaces is None else {"id": replaces}),
     )
     return int(answer["osdid"]), key
+
+
+def _forget_begun(cluster: rados.Rados, osd: Mapping[str, Any]) -> None:
+    """Take back the registration of an OSD of the OSD map that never held anything."""
+    if "new" not in osd["state"]:
+        raise ExecError(
+            f"osd.{osd['osd']} has been in use, and its device is blank now; if"
+            f" its data is lost for good: 'ceph osd purge osd.{osd['osd']}', then"
+            " run the command again"
+        )
+    ceph.command(cluster, "osd purge-new", id=osd["osd"], yes_i_really_mean_it=True)
 
 
 def _link(link: Path, device: str, owner: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import ipaddress
+import uuid
 from collections import Counter
 
 import fakes
@@ -1495,6 +1496,18 @@ def test_each_id_is_taken_over_once(lost, blank, ids):
     made = planned([node], cluster=make_cluster(osds=tuple(osds)))
     (step,) = steps_of(made, MakeLvmOsds)
     assert step.replaces == tuple(one for one in ids if one is not None)
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_an_osd_that_was_only_begun_on_a_volume_is_begun_anew(complete):
+    label = make_label(osd_uuid=str(uuid.uuid4()), osd_id=0, complete=complete)
+    disk = make_device("/dev/sdb", content="an OSD", label=label)
+    node = make_node(disks=(disk,), device_mapper=True, packages=VOLUME)
+    cluster = make_cluster(osds=(dataclasses.replace(GONE, id=0, uuid=label.osd_uuid),))
+    made = planned([node], cluster=cluster)
+    begun = [step.begun for step in steps_of(made, MakeLvmOsds)]
+    assert begun == ([] if complete else [(label.osd_uuid,)])
+    assert len(steps_of(made, StartOsd)) == complete
 
 
 def test_a_replaced_disk_gets_its_osd_in_the_place_of_the_lost_one():

@@ -1,6 +1,7 @@
 """Devices: what they carry and who uses them, and that only what may be is wiped."""
 
 import errno
+import json
 import os
 
 import pytest
@@ -154,10 +155,70 @@ def test_what_may_be_an_osd_and_cannot_be_read_is_not_to_be_had(disk, output, co
 )
 def test_volumes_tell_of_osds_in_their_tags(disk, tags, label):
     runner = carrying("trixie", "lvm")
-    runner.knows("pvs", output=f"  {tags}\n")
+    runner.knows("pvs", "--noheadings", "--segments", output=f"  {tags};1;ceph-x;osd\n")
+    runner.knows("pvs", "--noheadings", "--options", output="  ceph-x\n")
     found = devices.look(str(disk), runner)
     assert found.label == label
     assert "LVM2_member" in found.content or label is not None
+
+
+TAGS = f"ceph.cluster_fsid={FSID},ceph.osd_fsid=u,ceph.osd_id=4,ceph.type=block"
+
+
+def volumes(monkeypatch, tmp_path, *lines):
+    """Return a runner for a disk with volumes, whose nodes are in tmp_path."""
+    monkeypatch.setattr(devices, "_DEV", tmp_path)
+    runner = carrying("trixie", "lvm")
+    for line in lines:
+        group, name = line.split(";")[2:]
+        (tmp_path / group).mkdir(exist_ok=True)
+        (tmp_path / group / name).write_bytes(b"x" * SIZE)
+    runner.knows("pvs", output="".join(f"  {line}\n" for line in lines))
+    return runner
+
+
+@pytest.mark.parametrize(
+    ("types", "ready", "complete"),
+    [
+        ("", None, False),
+        ("ceph_bluestore", "", False),
+        ("ceph_bluestore", "ready", True),
+        ("crypto_LUKS", None, True),
+    ],
+)
+def test_an_osd_on_a_volume_is_whole_once_bluestore_is_ready(
+    disk, monkeypatch, tmp_path, types, ready, complete
+):
+    runner = volumes(monkeypatch, tmp_path, f"{TAGS};1;ceph-x;osd-block")
+    path = str(tmp_path / "ceph-x/osd-block")
+    words = ("wipefs", "--noheadings", "--parsable", path)
+    runner.knows(*words, output=f"0x0,,,{types}\n" if types else "")
+    label = {"osd_uuid": "u", "ready": ready}
+    runner.knows("ceph-bluestore-tool", output=json.dumps({path: label}))
+    found = devices.look(str(disk), runner)
+    assert found.label == make_label(osd_uuid="u", osd_id=4, complete=complete)
+    assert found.busy == ""
+
+
+def test_what_holds_a_volume_holds_its_disk(disk, monkeypatch, tmp_path):
+    path = str(tmp_path / "ceph-x/osd-block")
+    monkeypatch.setattr(
+        devices, "user", lambda real: "held by dm-7" if real == path else "held by dm-0"
+    )
+    runner = volumes(
+        monkeypatch, tmp_path, f"{TAGS},ceph.encrypted=1;1;ceph-x;osd-block"
+    )
+    found = devices.look(str(disk), runner)
+    assert found.busy == f"its volume {path}: held by dm-7"
+
+
+def test_a_group_of_more_than_one_device_is_nobody_s_to_destroy(
+    disk, monkeypatch, tmp_path
+):
+    runner = volumes(monkeypatch, tmp_path, f"{TAGS};2;ceph-x;osd")
+    words = ("wipefs", "--noheadings", "--parsable", str(tmp_path / "ceph-x/osd"))
+    runner.knows(*words)
+    assert "other devices, too" in devices.look(str(disk), runner).busy
 
 
 def test_volumes_that_cannot_be_asked_are_not_to_be_had(disk):
@@ -171,7 +232,7 @@ def test_volumes_that_cannot_be_asked_are_not_to_be_had(disk):
 @pytest.mark.parametrize(("group", "busy"), [("", ""), ("xenvg", "volume group xenvg")])
 def test_a_disk_of_a_volume_group_is_in_use_though_no_volume_is(disk, group, busy):
     runner = carrying("trixie", "lvm")
-    runner.knows("pvs", "--noheadings", "--segments", output="  \n")
+    runner.knows("pvs", "--noheadings", "--segments", output=f"  ;1;{group};\n")
     runner.knows("pvs", "--noheadings", "--options", output=f"  {group}\n")
     found = devices.look(str(disk), runner)
     assert found.label is None
@@ -311,10 +372,10 @@ def test_who_only_looks_at_a_device_as_well_is_waited_for(monkeypatch, second, g
 def test_only_our_own_half_made_osd_may_be_made_again(monkeypatch, label, good):
     looks_like(monkeypatch, content="an OSD", label=label)
     if good:
-        devices.check_unchanged("/dev/sdb", False, FakeRunner(), own="ours")
+        devices.check_unchanged("/dev/sdb", False, FakeRunner(), own=("ours",))
     else:
         with pytest.raises(ExecError, match="carries an OSD"):
-            devices.check_unchanged("/dev/sdb", False, FakeRunner(), own="ours")
+            devices.check_unchanged("/dev/sdb", False, FakeRunner(), own=("ours",))
 
 
 @pytest.mark.parametrize(
@@ -323,6 +384,7 @@ def test_only_our_own_half_made_osd_may_be_made_again(monkeypatch, label, good):
 def test_both_ends_are_zeroed_and_the_middle_is_not(disk, monkeypatch, wiped, kept):
     monkeypatch.setattr(devices, "WIPED", wiped)
     runner = FakeRunner()
+    runner.knows("wipefs", "--noheadings", output="0x0,,,ext4\n")
     runner.knows("wipefs", "--all", str(disk))
     device = make_device(str(disk), size=SIZE, content="ext4")
     devices.wipe(device, runner)
@@ -336,7 +398,30 @@ def test_both_ends_are_zeroed_and_the_middle_is_not(disk, monkeypatch, wiped, ke
 
 def test_nothing_is_zeroed_where_wipefs_fails(disk):
     runner = FakeRunner()
+    runner.knows("wipefs", "--noheadings")
     runner.knows("wipefs", "--all", code=1)
+    with pytest.raises(ExecError):
+        devices.wipe(make_device(str(disk), size=SIZE), runner)
+    assert disk.read_bytes() == b"x" * SIZE
+
+
+@pytest.mark.parametrize("group", ["", "ceph-x"])
+def test_volumes_go_before_what_they_are_on(disk, group):
+    runner = carrying("trixie", "lvm")
+    runner.knows("pvs", output=f"  {group}\n")
+    runner.knows("vgremove")
+    runner.knows("pvremove")
+    runner.knows("wipefs", "--all")
+    devices.wipe(make_device(str(disk), size=SIZE), runner)
+    gone = [argv[0] for argv in runner.calls if argv[0].endswith("remove")]
+    assert gone == (["vgremove"] if group else []) + ["pvremove"]
+    assert ["wipefs", "--all", str(disk)] in runner.calls
+
+
+def test_nothing_is_zeroed_where_a_volume_is_in_use(disk):
+    runner = carrying("trixie", "lvm")
+    runner.knows("pvs", output="  ceph-x\n")
+    runner.knows("vgremove", code=5)
     with pytest.raises(ExecError):
         devices.wipe(make_device(str(disk), size=SIZE), runner)
     assert disk.read_bytes() == b"x" * SIZE

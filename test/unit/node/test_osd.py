@@ -64,8 +64,12 @@ def disks(tree, monkeypatch):
 
 
 @pytest.fixture
-def run(run):
+def run(run, disks):
     """A runner that knows Ceph's programs, too."""
+
+    def make(argv):
+        for path in (word for word in argv if word.startswith("/dev/sd")):
+            disks.set(path, label=OURS)
 
     def prime(argv):
         directory = Path(argv[argv.index("--path") + 1])
@@ -75,7 +79,7 @@ def run(run):
     run.knows("wipefs", "--all")
     run.knows("ceph-osd", "--mkfs")
     run.knows("ceph-bluestore-tool", "prime-osd-dir", effect=prime)
-    run.knows("ceph-volume", "lvm")
+    run.knows("ceph-volume", "lvm", effect=make)
     run.knows("wipefs", "--noheadings", output="0x0,,,ceph_bluestore\n")
     return run
 
@@ -433,7 +437,8 @@ def test_what_may_be_destroyed_is_before_ceph_volume_runs(disks, run, storage):
     seen = []
     disks.set("/dev/sdc", content="ext4")
     run.knows("ceph-volume", effect=lambda argv: seen.append(disks.wiped("/dev/sdc")))
-    osd.make_on_lvm(LVM, run)
+    with pytest.raises(ExecError, match="made no OSD"):
+        osd.make_on_lvm(LVM, run)
     assert seen == [True]
     assert not disks.wiped("/dev/sdb")
 
@@ -446,6 +451,53 @@ def test_one_device_that_changed_meanwhile_saves_all(disks, run, storage, device
     with pytest.raises(ExecError, match=f"{device} is in use"):
         osd.make_on_lvm(dataclasses.replace(LVM, db_devices=("/dev/nvme0",)), run)
     assert untouched(disks, run, storage)
+
+
+def test_a_device_that_ceph_volume_leaves_alone_is_a_failure(disks, run, storage):
+    run.knows(
+        "ceph-volume", effect=lambda argv: disks.set("/dev/sdb", label=OURS), output=""
+    )
+    said = "no OSD on /dev/sdc: 'ceph-volume inventory /dev/sdc' tells"
+    with pytest.raises(ExecError, match=said):
+        osd.make_on_lvm(LVM, run)
+
+
+def test_where_ceph_volume_fails_the_cause_is_not_the_last_it_says(disks, run, storage):
+    run.knows("ceph-volume", code=1)
+    with pytest.raises(ExecError, match=r"exit code 1.*ceph-volume\.log"):
+        osd.make_on_lvm(LVM, run)
+
+
+BEGUN = make_label(osd_uuid=UUID, osd_id=0, complete=False)
+
+
+def test_one_that_was_begun_on_a_volume_is_begun_anew(disks, run, storage):
+    storage.osd(UUID, new=True)
+    disks.set("/dev/sdb", content="an OSD", label=BEGUN)
+    osd.make_on_lvm(dataclasses.replace(LVM, wipe=(), begun=(UUID,)), run)
+    assert disks.wiped("/dev/sdb")
+    assert not disks.wiped("/dev/sdc")
+    assert storage.osds == {}
+
+
+@pytest.mark.parametrize(
+    ("begun", "label", "new", "why"),
+    [
+        ((OTHER,), BEGUN, True, "carries an OSD now"),
+        ((UUID,), dataclasses.replace(BEGUN, complete=True), True, "carries an OSD"),
+        ((UUID,), BEGUN, False, "osd.0 has been in use"),
+    ],
+)
+def test_nothing_but_what_was_begun_is_begun_anew(
+    disks, run, storage, begun, label, new, why
+):
+    storage.osd(UUID, new=new)
+    disks.set("/dev/sdb", content="an OSD", label=label)
+    with pytest.raises(ExecError, match=why):
+        osd.make_on_lvm(dataclasses.replace(LVM, wipe=(), begun=begun), run)
+    assert not disks.wiped("/dev/sdb")
+    assert list(storage.osds) == [0]
+    assert not any(argv[0] == "ceph-volume" for argv in run.calls)
 
 
 def test_without_the_cluster_no_disk_is_wiped_for_ceph_volume(disks, run, storage):
