@@ -1,0 +1,229 @@
+"""OSDs on logical volumes, as ceph-volume makes them, and disks that were plain.
+
+The tests of this file build on each other, in their order.  LVM is real but for the
+kernel's part, see ``standin_lvm.py``.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import NewLab, TestLab
+from guests import Guest
+from places import checksum, refused
+from test_nodes import ADD, NODE3, lives_on, osds, wait_clean
+
+NODES = ("node1", "node2", "node3")
+DISK = "/dev/disk/by-id/lab-disk-1"
+INIT = "gnt-storage init-distributed-storage -s ceph default"
+STANDIN = Path(__file__).with_name("standin_lvm.py").read_text(encoding="utf-8")
+#: Installs the stand-in, which is at its standard input.
+INSTALL = r"""
+set -e
+mkdir /usr/lib/standin
+mv /usr/sbin/lvm /usr/bin/lsblk /usr/sbin/ceph-volume /usr/lib/standin
+cat > /usr/sbin/lvm; chmod 755 /usr/sbin/lvm; ln -s /usr/sbin/lvm /usr/bin/lsblk
+cat > /usr/sbin/ceph-volume << 'END'
+#!/bin/sh
+CEPH_VOLUME_ALLOW_LOOP_DEVICES=1 exec /usr/lib/standin/ceph-volume "$@"
+END
+cat > /usr/lib/standin/boot << 'END'
+#!/bin/sh
+sed '1i252 device-mapper' /proc/misc > /run/standin-misc
+mount --bind /run/standin-misc /proc/misc
+exec vgchange -ay
+END
+cat > /etc/systemd/system/standin.service << 'END'
+[Unit]
+DefaultDependencies=no
+After=local-fs.target
+Before=sysinit.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/lib/standin/boot
+[Install]
+WantedBy=sysinit.target
+END
+chmod 755 /usr/sbin/ceph-volume /usr/lib/standin/boot
+systemctl enable --quiet --now standin
+"""
+#: Ends ceph-volume at once when it wants an OSD's file system made.
+KILLER = r"""
+mv /usr/bin/ceph-osd /usr/lib/standin/ceph-osd
+cat > /usr/bin/ceph-osd << 'END'
+#!/bin/sh
+case "$*" in *--mkfs*) kill -9 $PPID;; *) exec /usr/lib/standin/ceph-osd "$@";; esac
+END
+chmod 755 /usr/bin/ceph-osd
+"""
+GROUP = (
+    "truncate -s 25G /srv/group; disk=$(losetup --find | cut -d' ' -f1);"
+    " test -e $disk || mknod $disk b 7 ${disk#/dev/loop}; losetup $disk /srv/group;"
+    " vgcreate xenvg $disk"
+)
+
+
+@pytest.fixture(scope="module")
+def lab(new_lab: NewLab) -> TestLab:
+    """A cluster without storage, whose nodes have device-mapper for all one can see."""
+    lab = new_lab()
+    for node in NODES:
+        lab.run(node, INSTALL, stdin=STANDIN)
+    lab.run("node1", f"gnt-cluster modify -S ceph:disk={DISK},pool-size=2")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def guest(lab: TestLab) -> Iterator[Guest]:
+    guest = Guest(lab, "guest1.lab.example")
+    guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G")
+    yield guest
+    guest.gnt("remove -f --shutdown-timeout=0")
+
+
+def volumes(lab: TestLab, node: str) -> list[str]:
+    """Return the tags of a node's logical volumes."""
+    return lab.run(node, "lvs --noheadings -o lv_tags").stdout.split()
+
+
+def test_what_was_killed_while_it_made_an_osd_is_begun_anew(lab: TestLab) -> None:
+    lab.run("node2", KILLER)
+    done = lab.run("node1", INIT, check=False, timeout=300)
+    assert done.returncode == 1
+    assert "node2.lab.example: osd-lvm: 'ceph-volume lvm batch" in done.stderr
+    assert "go on from here with" in done.stderr
+    (before,) = volumes(lab, "node2")
+    assert "ceph.osd_id=" in before
+    lab.run("node2", "mv /usr/lib/standin/ceph-osd /usr/bin/ceph-osd")
+    lab.run("node1", INIT, timeout=300)
+    found = osds(lab)
+    assert sorted(one for node in NODES for one in found[node]) == [0, 1, 2]
+    for node in NODES:
+        ((number, osd),) = found[node].items()
+        (tags,) = volumes(lab, node)
+        assert f"ceph.osd_id={number}," in tags
+        assert f"ceph.osd_fsid={osd['uuid']}," in tags
+        assert osd["up"]
+    said = lab.run("node1", "gnt-storage repair").stdout
+    assert "there is nothing to do" in said
+
+
+def test_it_runs_again_after_a_reboot(guest: Guest) -> None:
+    lab = guest.lab
+    lab.reboot("node3")
+    wait_up(lab)
+    lives_on(guest)
+
+
+def test_a_node_comes_back_with_its_volumes(guest: Guest) -> None:
+    lab = guest.lab
+    before = osds(lab)["node3"]
+    lab.run("node1", f"gnt-node modify --offline=yes {NODE3}")
+    assert not any(osd["up"] for osd in osds(lab)["node3"].values())
+    # Nothing is to start it behind our back.
+    lab.reboot("node3")
+    running = "systemctl list-units --plain --no-legend --state=active 'ceph-osd@*'"
+    assert lab.run("node3", running).stdout == ""
+    lab.run("node1", [*ADD, "--readd", NODE3], timeout=300)
+    after = osds(lab)["node3"]
+    assert [one["uuid"] for one in after.values()] == [
+        one["uuid"] for one in before.values()
+    ]
+    wait_up(lab)
+    lives_on(guest)
+
+
+def test_a_device_that_ceph_volume_does_not_take_is_told(guest: Guest) -> None:
+    lab = guest.lab
+    (number,) = osds(lab)["node3"]
+    lab.run(
+        "node3",
+        f"systemctl kill -s KILL ceph-osd@{number}; systemctl stop ceph-osd@{number};"
+        f" vgremove -f $(vgs --noheadings -o vg_name); pvremove {DISK};"
+        f" blockdev --setro {DISK}",
+    )
+    wait_down(lab, number)
+    done = lab.run("node1", "gnt-storage repair", check=False, timeout=300)
+    assert done.returncode == 1
+    assert f"ceph-volume made no OSD on {DISK}: 'ceph-volume inventory" in done.stderr
+    lab.run("node3", f"blockdev --setrw {DISK}")
+    lives_on(guest)
+
+
+def test_a_replaced_disk_gets_an_osd_of_the_old_id(guest: Guest) -> None:
+    lab = guest.lab
+    before = osds(lab)["node3"]
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    after = osds(lab)["node3"]
+    assert list(after) == list(before)
+    assert [one["uuid"] for one in after.values()] != [
+        one["uuid"] for one in before.values()
+    ]
+    wait_up(lab)
+    wait_clean(lab)
+    lives_on(guest)
+
+
+def test_what_a_node_had_is_destroyed_only_with_wipe(guest: Guest) -> None:
+    lab = guest.lab
+    (number,) = osds(lab)["node3"]
+    lab.run("node1", f"gnt-node modify --drained=yes {NODE3}")
+    wait_clean(lab)
+    lab.run("node1", f"gnt-node modify --drained=no --offline=yes {NODE3}")
+    lab.run("node1", f"gnt-node remove {NODE3}")
+    assert "node3" not in osds(lab)
+    (before,) = volumes(lab, "node3")
+    said = refused(lab.run("node1", [*ADD, NODE3], check=False, timeout=300))
+    assert f"{DISK} carries osd.{number}, which was removed" in said
+    assert volumes(lab, "node3") == [before]
+    lab.run("node1", "gnt-cluster modify -S ceph:wipe=yes")
+    lab.run("node1", [*ADD, NODE3], timeout=300)
+    lab.run("node1", "gnt-cluster modify -S ceph:wipe=no")
+    ((number, osd),) = osds(lab)["node3"].items()
+    (tags,) = volumes(lab, "node3")
+    assert f"ceph.osd_fsid={osd['uuid']}," in tags
+    assert osd["uuid"] not in before
+    wait_up(lab)
+    lives_on(guest)
+
+
+def test_a_disk_becomes_plain_and_is_in_the_storage_cluster_again(
+    guest: Guest,
+) -> None:
+    lab = guest.lab
+    for node in NODES:
+        lab.run(node, GROUP)
+    lab.run(
+        "node1",
+        "gnt-cluster modify --vg-name=xenvg --ipolicy-disk-templates=rbd,plain,diskless"
+        " --enabled-disk-templates=rbd,plain,diskless",
+    )
+    guest.gnt("shutdown --timeout=0")
+    (image,) = guest.images()
+    before = checksum(lab, f"rbd/{image}")
+    guest.gnt("modify -t plain")
+    assert lab.run("node1", "rbd ls").stdout == ""
+    (volume,) = lab.run("node1", "ls /dev/xenvg/*").stdout.split()
+    assert lab.run("node1", f"md5sum < {volume}").stdout == before
+    guest.gnt("modify -t rbd")
+    (image,) = guest.images()
+    assert checksum(lab, f"rbd/{image}") == before
+    assert lab.run("node1", "lvs --noheadings xenvg").stdout == ""
+    guest.gnt("startup")
+    assert guest.written(2).verdict == "OK"
+
+
+def wait_up(lab: TestLab) -> None:
+    end = time.monotonic() + 120
+    while any(not osd["up"] for found in osds(lab).values() for osd in found.values()):
+        assert time.monotonic() < end
+        time.sleep(1)
+
+
+def wait_down(lab: TestLab, number: int) -> None:
+    end = time.monotonic() + 60
+    while any(found[number]["up"] for found in osds(lab).values() if number in found):
+        assert time.monotonic() < end
+        time.sleep(1)
