@@ -54,6 +54,9 @@ Seen = TypeVar("Seen")
 #: What the name of a copy ends with as long as it is not whole.
 UNFINISHED = ".ganeti-copy"
 
+#: What is added to the words of who waited before.
+_AGAIN = "; that was just now, so it was not waited for so long again"
+
 #: Seconds after which Ceph takes a client that is gone for dead.
 _FORGOTTEN = 30
 
@@ -449,6 +452,11 @@ def together(timeout: int = ceph.TIMEOUT) -> Iterator[None]:
             _shared.reset(token)
 
 
+def _timeout() -> int:
+    shared = _shared.get()
+    return shared[2] if shared else ceph.TIMEOUT
+
+
 @contextlib.contextmanager
 def _cluster(place: Place) -> Iterator[rados.Rados]:
     shared = _shared.get()
@@ -465,12 +473,12 @@ def _cluster(place: Place) -> Iterator[rados.Rados]:
 
 def _connect(stack: contextlib.ExitStack, place: Place, timeout: int) -> rados.Rados:
     key = place.conf, place.client
-    if silent := silence.told(*key):
+    if silent := silence.told(key):
         _see_whether_it_is_back(place, silent, min(timeout, silent.left))
     try:
         return stack.enter_context(ceph.connect(*key, timeout=timeout))
     except CephError as err:
-        silence.note(*key, err, timeout)
+        silence.note(key, err, timeout)
         raise
 
 
@@ -484,23 +492,23 @@ def _see_whether_it_is_back(
     except CephError as err:
         if err.errno != errno.ETIMEDOUT:
             raise
-        silence.note(*key, CephError(silent.said, errno.ETIMEDOUT), timeout)
-        raise CephError(
-            f"{silent.said}; that was just now, so it was not waited for so long again",
-            errno.ETIMEDOUT,
-        ) from err
-    silence.forget(*key)
+        silence.note(key, CephError(silent.said, errno.ETIMEDOUT), timeout)
+        raise CephError(f"{silent.said}{_AGAIN}", errno.ETIMEDOUT) from err
+    silence.forget(key)
 
 
 @contextlib.contextmanager
 def _pool(volume: Volume, verb: str) -> Iterator[Any]:
-    with within(volume.place, f"{verb} the image {volume}") as pool:
+    with within(volume.place, f"{verb} the image {volume}", volume.image) as pool:
         yield pool
 
 
 @contextlib.contextmanager
-def within(place: Place, what: str) -> Iterator[Any]:
+def within(place: Place, what: str, image: str = "") -> Iterator[Any]:
+    """Give a place's pool; ``what``, and to which ``image``, is done in the block."""
     with _cluster(place) as cluster:
+        if silent := silence.told(_osds(place)):
+            _see_whether_osds_answer(place, what, image, silent)
         try:
             with cluster.open_ioctx(place.pool) as pool:
                 if place.namespace:
@@ -517,12 +525,45 @@ def within(place: Place, what: str) -> Iterator[Any]:
             raise _no_pool(place.pool) from err
         except (rbd.Error, rados.Error) as err:
             number = _number(err)
+            reason = CephError(_reason(cluster, place, number), number)
+            silence.note(_osds(place), reason, _timeout())
+            raise CephError(f"cannot {what}: {reason}", number) from err
+
+
+def _osds(place: Place) -> silence.Key:
+    return place.conf, place.client, place.pool
+
+
+def _see_whether_osds_answer(
+    place: Place, what: str, image: str, silent: silence.Silence
+) -> None:
+    """Fail where OSDs that did not answer just now do not answer now, either.
+
+    One image's are asked for that image: another one may have others, so an answer
+    does not end the note, which costs those that it does not concern no more than this.
+    """
+    timeout = min(_timeout(), silent.left)
+    try:
+        with (
+            ceph.connect(place.conf, place.client, timeout=timeout) as cluster,
+            cluster.open_ioctx(place.pool) as pool,
+        ):
+            pool.set_namespace(place.namespace)
+            if image:
+                with rbd.Image(pool, image, read_only=True):
+                    return
+            rbd.RBD().list(pool)
+    except (CephError, rbd.Error, rados.Error) as err:
+        if _number(err) == errno.ETIMEDOUT:
+            said = CephError(silent.said, errno.ETIMEDOUT)
+            silence.note(_osds(place), said, timeout)
             raise CephError(
-                f"cannot {what}: {_reason(cluster, place, number)}", number
+                f"cannot {what}: {silent.said}{_AGAIN}", errno.ETIMEDOUT
             ) from err
+        # It is an answer, and what follows will tell.
 
 
-def _number(err: rbd.Error | rados.Error) -> int:
+def _number(err: CephError | rbd.Error | rados.Error) -> int:
     return abs(int(getattr(err, "errno", None) or errno.EIO))
 
 
@@ -605,9 +646,7 @@ def _reason(cluster: rados.Rados, place: Place, number: int) -> str:
     if short and (full := _what_is_full(cluster)):
         return full
     if number == errno.ETIMEDOUT:
-        shared = _shared.get()
-        timeout = shared[2] if shared else ceph.TIMEOUT
-        return f"no answer within {timeout} s; look at 'ceph -s'"
+        return f"no answer from the OSDs within {_timeout()} s; look at 'ceph -s'"
     return os.strerror(number)
 
 

@@ -4,6 +4,9 @@ Ganeti handles the disks of an instance one after the other, each in a process o
 own of the node daemon, and does not stop at the first failure: each would wait as long
 as the first one did, and Ganeti may have asked for the pool's room before.  So who
 waited in vain leaves a note on the node, and all together wait as long as one alone.
+
+A note is of a storage cluster, whose mons did not answer a client, or of a pool, whose
+OSDs did not.
 """
 
 import contextlib
@@ -29,10 +32,13 @@ _END = 50
 #: Seconds that it has at the least, in which one that is back answers.
 _MOMENT = 1
 
+#: Configuration file and client, and a pool where its OSDs are meant.
+Key = tuple[str, ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class Silence:
-    """What others know of a cluster that did not answer just now."""
+    """What others know of what did not answer just now."""
 
     #: When the first of them began to wait.
     began: float
@@ -40,14 +46,14 @@ class Silence:
 
     @property
     def left(self) -> int:
-        """The seconds that the cluster still has to answer."""
+        """The seconds that there still are for an answer."""
         return max(_MOMENT, round(self.began + ceph.TIMEOUT - time.monotonic()))
 
 
-def told(conf: str, client: str) -> Silence | None:
-    """Return what another process told of a cluster that did not answer just now."""
+def told(key: Key) -> Silence | None:
+    """Return what another process told of what did not answer just now."""
     try:
-        text = _note(conf, client).read_text(encoding="utf-8")
+        text = _note(key).read_text(encoding="utf-8")
         began, last, said = json.loads(text)
         now = time.monotonic()
         # What is older than the last boot may be of any time.
@@ -57,25 +63,25 @@ def told(conf: str, client: str) -> Silence | None:
     return Silence(began, said) if counts else None
 
 
-def note(conf: str, client: str, error: CephError, waited: int) -> None:
-    """Let others know that a cluster did not answer; no other error is noted.
+def note(key: Key, error: CephError, waited: int) -> None:
+    """Let others know that there was no answer; no other error is noted.
 
     ``waited`` is for how many seconds.
     """
     if error.errno == errno.ETIMEDOUT:
-        found = told(conf, client)
+        found = told(key)
         began = found.began if found else time.monotonic() - waited
-        _write(_note(conf, client), began, str(error))
+        _write(_note(key), began, str(error))
 
 
-def forget(conf: str, client: str) -> None:
-    """Let others know that a cluster is back."""
+def forget(key: Key) -> None:
+    """Let others know that there is an answer again."""
     with contextlib.suppress(OSError):
-        _note(conf, client).unlink()
+        _note(key).unlink()
 
 
-def _note(conf: str, client: str) -> Path:
-    return ROOT / urllib.parse.quote(f"{client},{conf}", safe="")
+def _note(key: Key) -> Path:
+    return ROOT / urllib.parse.quote(",".join(key), safe="")
 
 
 def _write(path: Path, began: float, said: str) -> None:

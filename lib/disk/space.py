@@ -56,7 +56,7 @@ def ask(options: DiskOptions, pool: str | None) -> Space:
             return of_pool(ceph.command(cluster, "df", detail="detail"), name)
     except CephError as err:
         # Who asks on behalf of a disk will soon wait for the same.
-        silence.note(*key, err, TIMEOUT)
+        silence.note(key, err, TIMEOUT)
         raise
 
 

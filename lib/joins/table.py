@@ -350,6 +350,14 @@ JOINS: tuple[Join, ...] = (
         "gnt-instance activate-disks maps the images of a stopped instance",
     ),
     Join(
+        "ganeti.cmdlib.instance_operation",
+        "LUInstanceReboot.CheckPrereq",
+        Kind.WRAP,
+        ("self",),
+        "ganeti_ceph.disk.reboot:check",
+        "a reboot ends no guest whose images cannot be opened",
+    ),
+    Join(
         "ganeti.backend",
         "BlockdevConvert",
         Kind.WRAP,

@@ -130,9 +130,13 @@ class Guest:
         )
         return found
 
+    def pid(self) -> str:
+        """Return the number of its QEMU on its node."""
+        return self.lab.run(self.node(), f"cat {_RUN}/pid/{self.name}").stdout.strip()
+
     def arguments(self) -> list[str]:
         """Return the command line of its QEMU."""
-        line = f"cat /proc/$(cat {_RUN}/pid/{self.name})/cmdline"
+        line = f"cat /proc/{self.pid()}/cmdline"
         return self.lab.run(self.node(), line).stdout.split("\0")
 
     def runtime(self) -> str:

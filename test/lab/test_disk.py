@@ -5,6 +5,7 @@ them, counts how often it has booted and checks at each boot what it wrote befor
 In all of this time every node has a "rbd" program that only takes notes.
 """
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -266,37 +267,91 @@ def test_a_guest_started_on_another_node_finds_what_it_wrote(guest: Guest) -> No
     alone_at(guest, "node1")
 
 
-def test_a_dead_storage_cluster_is_one_clear_error_in_bounded_time(
-    guest: Guest,
-) -> None:
-    lab = guest.lab
-    four = Guest(lab, "guest5.lab.example")
+@contextlib.contextmanager
+def stopped(lab: TestLab, kind: str) -> Iterator[None]:
+    """Have all storage daemons of a kind stopped in the block."""
+
+    def all_nodes(verb: str) -> None:
+        each = f"for one in /var/lib/ceph/{kind}/ceph-*; do systemctl {verb}"
+        each += f" ceph-{kind}@${{one##*/ceph-}}; done"
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: lab.run(node, each), NODES))
+
+    all_nodes("stop")
+    try:
+        yield
+    finally:
+        all_nodes("start")
+
+
+@pytest.fixture(scope="module")
+def four(guest: Guest) -> Iterator[Guest]:
+    """A stopped guest with four disks."""
+    four = Guest(guest.lab, "guest5.lab.example")
     disks = " ".join(f"--disk {number}:size=1G" for number in range(4))
     four.gnt(f"{ADD} --no-install --no-start {disks}")
-    with ThreadPoolExecutor() as pool:
-        stop = "systemctl stop 'ceph-mon@*'"
-        list(pool.map(lambda node: lab.run(node, stop), NODES))
-        try:
-            guest.gnt("shutdown")
+    yield four
+    four.gnt("remove -f --shutdown-timeout=0", check=False)
+
+
+def test_a_reboot_on_a_dead_storage_cluster_ends_no_guest(
+    guest: Guest, four: Guest
+) -> None:
+    four.gnt("startup")
+    before, wrote = [guest.pid(), four.pid()], guest.written(boot=5)
+    took = []
+    with stopped(guest.lab, "mon"):
+        for kind in ("soft", "hard", "full"):
             begun = time.monotonic()
-            # Where to is Ganeti's choice, for which it asks for the pool's room.
-            of_move = refused(four.gnt("failover -f", check=False))
-            moving = time.monotonic() - begun
-            begun = time.monotonic()
-            failing = [pool.submit(start, guest), pool.submit(add_third, lab)]
-            started = pool.submit(start, four)
-            said = [refused(one.result()) for one in failing]
-            of_four = refused(started.result())
-            took = time.monotonic() - begun
-        finally:
-            start_mon = "systemctl start ceph-mon@$(hostname -s)"
-            list(pool.map(lambda node: lab.run(node, start_mon), NODES))
+            said = refused(four.gnt(f"reboot -t {kind}", check=False))
+            took.append(time.monotonic() - begun)
+            assert said.count("cannot connect to the storage cluster") == 1, said
+            assert "disk/0, disk/1, disk/2, disk/3: cannot" in " ".join(said.split())
+        refused(guest.gnt("reboot -t soft", check=False))
+    assert [guest.pid(), four.pid()] == before
+    assert max(took) < BOUND
+    # It goes on where it was.
+    assert guest.written(boot=5, beat=wrote.beat + 1).verdict == "OK"
+    four.gnt("shutdown --timeout=0")
+
+
+def test_a_dead_storage_cluster_is_one_clear_error_in_bounded_time(
+    guest: Guest, four: Guest
+) -> None:
+    lab = guest.lab
+    with ThreadPoolExecutor() as pool, stopped(lab, "mon"):
+        guest.gnt("shutdown")
+        begun = time.monotonic()
+        # Where to is Ganeti's choice, for which it asks for the pool's room.
+        of_move = refused(four.gnt("failover -f", check=False))
+        moving = time.monotonic() - begun
+        begun = time.monotonic()
+        failing = [pool.submit(start, guest), pool.submit(add_third, lab)]
+        started = pool.submit(start, four)
+        said = [refused(one.result()) for one in failing]
+        of_four = refused(started.result())
+        took = time.monotonic() - begun
     for text in said:
         assert text.count("cannot connect to the storage cluster") == 1, text
     assert of_four.count("cannot connect to the storage cluster") == 4, of_four
     assert of_move.count("cannot connect to the storage cluster") == 1, of_move
     assert max(moving, took) < BOUND
     lab.run("node1", "ceph --connect-timeout=60 mon stat")
+
+
+def test_osds_that_do_not_answer_are_one_clear_error_in_bounded_time(
+    guest: Guest, four: Guest
+) -> None:
+    lab = guest.lab
+    with ThreadPoolExecutor() as pool, stopped(lab, "osd"):
+        begun = time.monotonic()
+        failing = [pool.submit(start, guest), pool.submit(start, four)]
+        of_one, of_four = (refused(one.result()) for one in failing)
+        took = time.monotonic() - begun
+    assert of_one.count("no answer from the OSDs within 20 s") == 1, of_one
+    assert of_four.count("no answer from the OSDs within 20 s") == 4, of_four
+    assert took < BOUND
+    # Once they answer again.
     four.gnt("remove -f")
 
 

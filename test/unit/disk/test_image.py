@@ -385,7 +385,8 @@ def test_a_cluster_that_does_not_answer_is_waited_for_once(many):
     err = failure(image.sizes, WEB.place, MANY)
     assert err.errno == errno.ETIMEDOUT
     assert str(err) == (
-        "cannot look at the images in vms: no answer within 20 s; look at 'ceph -s'"
+        "cannot look at the images in vms: no answer from the OSDs within 20 s; look at"
+        " 'ceph -s'"
     )
 
 
@@ -882,8 +883,12 @@ SLOW = {"OSD_DOWN": {"summary": {"message": "1 osds down"}, "detail": []}}
 @pytest.mark.parametrize(
     ("number", "checks", "reason"),
     [
-        (errno.ETIMEDOUT, {}, "no answer within 20 s; look at 'ceph -s'"),
-        (errno.ETIMEDOUT, SLOW, "no answer within 20 s; look at 'ceph -s'"),
+        (errno.ETIMEDOUT, {}, "no answer from the OSDs within 20 s; look at 'ceph -s'"),
+        (
+            errno.ETIMEDOUT,
+            SLOW,
+            "no answer from the OSDs within 20 s; look at 'ceph -s'",
+        ),
         (errno.ETIMEDOUT, FULL, "pool 'vms' is full (running out of quota)"),
         (errno.ENOSPC, {}, "No space left on device"),
         (errno.ENOSPC, {**FULL, **FULL_OSDS}, "osd.0 is full; osd.1 is full"),
@@ -915,7 +920,9 @@ def test_a_cluster_that_cannot_even_say_whether_it_is_full_is_slow(
 
     monkeypatch.setattr(storage, "mon_command", silent)
     storage.failures["write"] = rbd.OSError("no", errno.ETIMEDOUT)
-    assert "no answer within 20 s" in str(failure(image.write, WEB, [b"x"]))
+    assert "no answer from the OSDs within 20 s" in str(
+        failure(image.write, WEB, [b"x"])
+    )
 
 
 def test_a_failure_without_a_number_is_one_of_input_and_output(storage, web):
@@ -966,7 +973,7 @@ def test_a_block_may_give_ceph_less_time(storage, web, timeout, seconds):
     with image.together(**timeout):
         with image.together():
             err = failure(image.grow, WEB, 20)
-        assert f"no answer within {seconds} s" in str(err)
+        assert f"no answer from the OSDs within {seconds} s" in str(err)
     bounds = storage.bounds[-1]
     assert bounds["rados_osd_op_timeout"] == str(seconds)
     assert bounds["client_mount_timeout"] == str(seconds)

@@ -1,9 +1,11 @@
 """A storage cluster that did not answer just now is not waited for so long again."""
 
 import contextlib
+import errno
 from pathlib import Path
 
 import pytest
+import rbd
 from fakes import FakeClock, FakeImage
 
 from ganeti_ceph import ceph
@@ -170,4 +172,111 @@ def test_where_no_note_can_be_left_each_one_waits(tried, storage, clock, monkeyp
     with contextlib.suppress(CephError):
         image.size(WEB0)
     failure()
+    assert tried == [ceph.TIMEOUT, ceph.TIMEOUT]
+
+
+# OSDs
+
+
+@pytest.fixture
+def silent_osds(tried, storage, clock):
+    """The mons answer and the OSDs do not, until this is called."""
+    storage.failures["open"] = rbd.Timeout("no", errno.ETIMEDOUT)
+    storage.failures["list"] = rbd.Timeout("no", errno.ETIMEDOUT)
+
+    def end():
+        storage.failures.clear()
+
+    return end
+
+
+def osds_fail(look=lambda: image.size(WEB0)):
+    with pytest.raises(CephError) as caught:
+        look()
+    assert caught.value.errno == errno.ETIMEDOUT
+    return str(caught.value)
+
+
+def test_silent_osds_are_waited_for_once(tried, silent_osds):
+    first, second = osds_fail(), osds_fail(lambda: image.size(Volume("vms", "web1")))
+    # First for the mons, then for the OSDs.
+    assert tried == [ceph.TIMEOUT, ceph.TIMEOUT, 1]
+    reason = "no answer from the OSDs within 20 s; look at 'ceph -s'"
+    assert first == f"cannot open the image vms/web0: {reason}"
+    assert second == (
+        f"cannot open the image vms/web1: {reason}; that was just now, so it was not"
+        " waited for so long again"
+    )
+
+
+def test_many_questions_over_one_connection_wait_for_silent_osds_once(
+    tried, silent_osds
+):
+    with image.together():
+        osds_fail()
+        osds_fail()
+        third = osds_fail()
+    assert tried == [ceph.TIMEOUT, 1, 1]
+    assert third.count("that was just now") == 1
+
+
+def test_a_listing_of_a_pool_with_silent_osds_does_not_wait_again(tried, silent_osds):
+    osds_fail()
+    said = osds_fail(lambda: image.ids(WEB0.place))
+    assert said.startswith("cannot list the images in vms: no answer from the OSDs")
+    assert tried == [ceph.TIMEOUT, ceph.TIMEOUT, 1]
+
+
+def test_osds_that_are_back_have_all_their_time(tried, silent_osds):
+    osds_fail()
+    silent_osds()
+    assert image.size(WEB0) == 5
+    # The short wait is for the look alone.
+    assert tried == [ceph.TIMEOUT, ceph.TIMEOUT, 1]
+
+
+def test_an_image_with_other_osds_does_not_make_the_next_one_wait_again(
+    tried, silent_osds, storage, images
+):
+    silent_osds()
+    images["far"] = FakeImage(7)
+    images["web0"].broken = rbd.Timeout("no", errno.ETIMEDOUT)
+    osds_fail()
+    assert image.size(Volume("vms", "far")) == 7
+    osds_fail()
+    assert tried == [ceph.TIMEOUT, ceph.TIMEOUT, 1, ceph.TIMEOUT, 1]
+
+
+@pytest.mark.parametrize("missing", ["image", "pool"])
+def test_what_is_missing_is_an_answer_of_the_osds(tried, silent_osds, storage, missing):
+    osds_fail()
+    silent_osds()
+    if missing == "image":
+        del storage.images["vms"]["web0"]
+        assert image.size(WEB0) is None
+    else:
+        storage.images.clear()
+        with pytest.raises(CephError, match="no pool vms"):
+            image.size(WEB0)
+
+
+def test_a_little_later_the_osds_are_asked_again(tried, silent_osds, clock):
+    osds_fail()
+    clock.sleep(6)
+    osds_fail()
+    assert tried == [ceph.TIMEOUT, ceph.TIMEOUT]
+
+
+def test_other_pools_are_asked_for_as_long_as_usual(tried, silent_osds, storage):
+    storage.images["hdd"] = {}
+    osds_fail()
+    osds_fail(lambda: image.size(Volume("hdd", "db")))
+    assert tried == [ceph.TIMEOUT, ceph.TIMEOUT]
+
+
+def test_another_failure_is_no_silence_of_the_osds(tried, storage, images):
+    images["web0"].broken = rbd.PermissionError("no", errno.EPERM)
+    for _ in range(2):
+        with pytest.raises(CephError, match="may not do that"):
+            image.size(WEB0)
     assert tried == [ceph.TIMEOUT, ceph.TIMEOUT]
