@@ -50,6 +50,15 @@ class Grant:
 
 
 @dataclasses.dataclass(frozen=True)
+class DefaultPool:
+    """Where new disks are made."""
+
+    pool: str
+    #: Where their data lies; "" for the pool itself.
+    data_pool: str
+
+
+@dataclasses.dataclass(frozen=True)
 class AskLeave:
     """OSDs that are to stop, or to go for ever."""
 

@@ -448,6 +448,8 @@ class FakeCeph:
         self.forbidden: set[str] = set()
         #: By name, in pools ("vms") and in namespaces of theirs ("vms/blue").
         self.images: dict[str, dict[str, FakeImage]] = {}
+        #: What users of the application rbd keep with pools.
+        self.kept: dict[str, dict[str, str]] = {}
         #: The same for the trash, by the images' ids.
         self.trash: dict[str, dict[str, FakeTrashed]] = {}
         #: Seconds of the epoch.
@@ -739,6 +741,22 @@ class FakeCeph:
 
     def _osd_pool_application_enable(self, pool: str, app: str) -> None:
         self.pools[pool].applications.add(app)
+
+    def _osd_pool_application_get(self, pool: str) -> Any:
+        if pool not in self.images:
+            raise Refused(2, f"unrecognized pool '{pool}'")
+        return {"rbd": self.kept.get(pool, {})}
+
+    def _osd_pool_application_set(
+        self, pool: str, app: str, key: str, value: str
+    ) -> None:
+        assert pool in self.images
+        assert app == "rbd"
+        self.kept.setdefault(pool, {})[key] = value
+
+    def _osd_pool_application_rm(self, pool: str, app: str, key: str) -> None:
+        assert app == "rbd"
+        del self.kept[pool][key]
 
     def _osd_crush_rule_create_replicated(
         self, name: str, root: str, type: str, class_: str | None = None

@@ -18,7 +18,7 @@ from ganeti_ceph.errors import UsageError
 _RBD = "rbd"
 _EXT = "ext"
 _STRING = "string"
-_POOL = "pool"
+_POOLS = frozenset({"pool", "data-pool"})
 
 #: Seconds in which a node fails by itself; one that waits in vain for the storage
 #: cluster takes much longer.
@@ -359,25 +359,27 @@ def _check_layout(
 
 
 def _name_pool(unit: Any, feedback: Callable[[str], None]) -> None:
-    """Let Ceph know the pool that has become the default of our storage cluster.
+    """Let Ceph know the pools that have become the default of our storage cluster.
 
-    There the nodes find it, who do not know Ganeti's parameters.
+    There the nodes find them, who do not know Ganeti's parameters.
     """
-    from ganeti_ceph import rpc
+    from ganeti_ceph import rpc, wire
 
     nodes = _storage_nodes(unit)
-    if _POOL not in unit.op.diskparams[_RBD] or not nodes:
+    if _POOLS.isdisjoint(unit.op.diskparams[_RBD]) or not nodes:
         return
     group = unit.cfg.GetNodeGroup(unit.cfg.GetNodeInfo(nodes[0]).group)
     defaults = unit.cfg.GetGroupDiskParams(group)[_RBD]
     if not _pools_of_ours(defaults):
         return
-    pool = options.read(defaults).pool
-    error = _ask_one(unit, rpc.DEFAULT_POOL, nodes, pool)
+    read = options.read(defaults)
+    sent = wire.encode(rpc.DefaultPool(read.pool, read.data_pool))
+    error = _ask_one(unit, rpc.DEFAULT_POOL, nodes, sent)
     if error:
+        pool = read.data_pool or read.pool
         feedback(
-            f"WARNING: nodes do not show the room in pool {pool}: {error}; 'ceph config"
-            f" set global rbd_default_pool {pool}' lets them"
+            f"WARNING: nodes do not show the room in pool {pool}: {error}; mend that"
+            " and give the same command again"
         )
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import rados
 
 from ganeti_ceph import ceph
+from ganeti_ceph.disk import space
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.node import config, files
-from ganeti_ceph.rpc import Grant
+from ganeti_ceph.rpc import DefaultPool, Grant
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import MakeClient
 
@@ -39,16 +40,21 @@ def grant(asked: Grant) -> None:
         _ensure(cluster, asked.user, asked.pools)
 
 
-def name_pool(pool: str) -> None:
+def name_pool(asked: DefaultPool) -> None:
     """Make a pool the one that Ceph's clients use where they are told none.
 
-    Raises :class:`CephError` where there is no such pool.
+    Raises :class:`CephError` where there is no such pool, or data pool.
     """
     with ceph.connect() as cluster:
-        _refuse_missing(cluster, (pool,))
+        _refuse_missing(cluster, filter(None, (asked.pool, asked.data_pool)))
         ceph.command(
-            cluster, "config set", who="global", name="rbd_default_pool", value=pool
+            cluster,
+            "config set",
+            who="global",
+            name="rbd_default_pool",
+            value=asked.pool,
         )
+        space.keep_data_pool(cluster, asked.pool, asked.data_pool)
 
 
 def _refuse_missing(cluster: rados.Rados, pools: Iterable[str]) -> None:

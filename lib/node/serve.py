@@ -29,6 +29,7 @@ from ganeti_ceph.rpc import (
     Call,
     CloneImages,
     CopyImage,
+    DefaultPool,
     DisksFacts,
     Grant,
     LimitDisk,
@@ -106,7 +107,7 @@ def _grant(sent: Any) -> None:
 
 
 def _default_pool(sent: Any) -> None:
-    client.name_pool(wire.decode(str, sent, "the pool to name"))
+    client.name_pool(wire.decode(DefaultPool, sent, "the pool to name"))
 
 
 def _disks(sent: Any) -> DisksFacts:

@@ -96,15 +96,43 @@ def second_pool(ready: TestLab) -> Iterator[str]:
     while stats(ready, "second")[0] < 300:
         assert time.monotonic() < end, "Ceph does not count what was stored"
     yield "second"
+    ready.run("node1", "rm /run/data")
+    remove_pool(ready, "second", before)
+
+
+@pytest.fixture
+def coded_pool(ready: TestLab) -> Iterator[str]:
+    """An erasure coded pool, in which more has room than in a replicated one."""
+    before = room(ready, "rbd")
     ready.run(
         "node1",
-        "rm /run/data; ceph config set mon mon_allow_pool_delete true;"
-        " ceph osd pool rm second second --yes-i-really-really-mean-it;"
+        "ceph osd erasure-code-profile set two-and-one k=2 m=1"
+        " crush-failure-domain=host; ceph osd pool create coded 8 8 erasure two-and-one"
+        " && ceph osd pool set coded allow_ec_overwrites true"
+        " && ceph osd pool application enable coded rbd",
+    )
+    end = time.monotonic() + 60
+    while room(ready, "coded")[1] < before[1] * 1.5:
+        assert time.monotonic() < end, "Ceph does not tell the room"
+    yield "coded"
+    remove_pool(ready, "coded", before)
+    ready.run(
+        "node1",
+        "ceph osd crush rule rm coded; ceph osd erasure-code-profile rm two-and-one",
+    )
+
+
+def remove_pool(lab: TestLab, name: str, before: tuple[int, int]) -> None:
+    """Remove a pool, and wait until there is as much room as before it was made."""
+    lab.run(
+        "node1",
+        "ceph config set mon mon_allow_pool_delete true;"
+        f" ceph osd pool rm {name} {name} --yes-i-really-really-mean-it;"
         " ceph config rm mon mon_allow_pool_delete",
     )
     # OSDs delete a pool's data after the pool is gone.
     end = time.monotonic() + 60
-    while not agrees([str(size) for size in before], *room(ready, "rbd")):
+    while not agrees([str(size) for size in before], *room(lab, "rbd")):
         assert time.monotonic() < end, "Ceph does not give the room back"
 
 
@@ -154,6 +182,24 @@ def test_a_quota_and_other_pools_count(ready: TestLab, second_pool: str) -> None
             row for row in rows[node] if row[1] == second_pool
         )
         assert agrees([size, used, free], 1024, 300, 1024 - 300, within=1)
+
+
+def test_the_data_pool_is_the_one_whose_room_is_shown(
+    ready: TestLab, coded_pool: str
+) -> None:
+    replicated, coded = room(ready, "rbd"), room(ready, coded_pool)
+    ready.run("node1", f"gnt-cluster modify -D rbd:data-pool={coded_pool}")
+    try:
+        shown, rows = nodes(ready), listed(ready, "-t rados")
+    finally:
+        ready.run("node1", "gnt-cluster modify -D rbd:data-pool=none")
+    for node in NODES:
+        assert agrees(shown[node], *coded)
+        assert not agrees(shown[node], *replicated)
+        sizes = {name: [size, free] for _, name, size, _, free, _ in rows[node]}
+        assert agrees(sizes[coded_pool], *coded)
+    again = nodes(ready)
+    assert all(agrees(sizes, *replicated) for sizes in again.values())
 
 
 def test_hail_allocates_and_learns_the_room(guest: Guest) -> None:

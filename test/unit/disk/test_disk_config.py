@@ -10,7 +10,7 @@ import pytest
 from ganeti import constants, errors, objects, utils
 from ganeti.cmdlib import common, instance_set_params, instance_storage
 
-from ganeti_ceph import state
+from ganeti_ceph import rpc, state, wire
 from ganeti_ceph.disk import config, limits, move, options, uri
 from ganeti_ceph.errors import ExecError
 
@@ -801,21 +801,36 @@ def test_what_is_kept_is_written_once(grown):
 def named(grown):
     """The pools that the storage cluster is told to be the default."""
     named = []
-    grown.rpc.answers("ceph_default_pool", lambda node, pool: named.append(pool))
+
+    def name(node, sent):
+        named.append(wire.decode(rpc.DefaultPool, sent))
+
+    grown.rpc.answers("ceph_default_pool", name)
     return named
 
 
 @pytest.mark.parametrize("where", ["cluster", "group"])
-def test_the_storage_cluster_learns_its_new_default_pool(grown, named, where):
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"pool": "new"}, ("new", "")),
+        ({"pool": "new", "data-pool": "ec"}, ("new", "ec")),
+        ({"data-pool": "ec"}, ("rbd", "ec")),
+        ({"data-pool": "none"}, ("rbd", "")),
+    ],
+)
+def test_the_storage_cluster_learns_its_new_default_pools(
+    grown, named, where, given, expected
+):
     group = grown.cfg.find("default")
     grown.group_uuid = group.uuid
-    grown.op.diskparams = {RBD: {"pool": "new", **OURS}}
+    grown.op.diskparams = {RBD: {**given, **OURS}}
 
     def stock(feedback_fn):
         group.diskparams = grown.op.diskparams
 
     joined(getattr(config, f"keep_places_in_{where}"), stock, print, instance=grown)
-    assert named == ["new"]
+    assert named == [rpc.DefaultPool(*expected)]
 
 
 @pytest.mark.parametrize(
@@ -838,7 +853,7 @@ def test_it_is_not_told_of_other_changes(grown, named, given, now):
 
 
 def test_a_storage_cluster_that_cannot_be_told_is_a_warning(grown):
-    grown.cfg.find("default").diskparams = {RBD: OURS}
+    grown.cfg.find("default").diskparams = {RBD: {"pool": "new", **OURS}}
     grown.op.diskparams = {RBD: {"pool": "new"}}
 
     def fail(node, pool):
@@ -855,6 +870,7 @@ def test_a_storage_cluster_that_cannot_be_told_is_a_warning(grown):
     assert len(said) == 1
     assert "WARNING" in said[0]
     assert "no pool new" in said[0]
+    assert "room in pool new:" in said[0]
 
 
 #: How new defaults and those of the other side make stripes, and what is wrong.

@@ -31,6 +31,7 @@ def ceph(storage, monkeypatch, tmp_path):
     storage.answers["df"] = {
         "pools": [pool("rbd", 100, 900), pool("ssd", 0, 50), pool("cold", 7, 7000)]
     }
+    storage.images = {name: {} for name in ("rbd", "ssd", "cold")}
     monkeypatch.setattr(files, "keyring", lambda user: tmp_path / user)
     (tmp_path / "ganeti").touch()
     return storage
@@ -93,6 +94,15 @@ def test_the_room_is_where_the_data_lies(ceph):
 
 def test_ceph_names_the_pool_where_nobody_does(ceph):
     assert space.ask(DiskOptions(), None).pool == "rbd"
+    ceph.options["rbd_default_pool"] = "ssd"
+    assert space.ask(DiskOptions(), None).pool == "ssd"
+
+
+def test_the_data_pool_that_was_kept_with_ceph_s_pool_has_the_room(ceph):
+    ceph.kept = {"rbd": {"ganeti-data-pool": "cold"}, "ssd": {"other": "cold"}}
+    assert space.ask(DiskOptions(), None).pool == "cold"
+    # Who names a pool says all.
+    assert space.ask(DiskOptions(), "rbd").pool == "rbd"
     ceph.options["rbd_default_pool"] = "ssd"
     assert space.ask(DiskOptions(), None).pool == "ssd"
 

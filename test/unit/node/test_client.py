@@ -10,7 +10,7 @@ from fakes import ADMIN
 
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.node import client, files
-from ganeti_ceph.rpc import Grant
+from ganeti_ceph.rpc import DefaultPool, Grant
 from ganeti_ceph.steps import MakeClient
 
 STEP = MakeClient("ganeti", "vms", ADMIN)
@@ -166,16 +166,28 @@ def test_a_pool_that_is_missing_is_named_and_nothing_is_granted(storage, pools, 
 
 
 def test_the_pool_that_is_named_is_ceph_s_default(storage, pools):
-    client.name_pool("ssd")
-    assert storage.commands[-1] == (
-        "config set",
-        {"who": "global", "name": "rbd_default_pool", "value": "ssd"},
-    )
+    client.name_pool(DefaultPool("ssd", ""))
+    assert storage.settings["rbd_default_pool"] == "ssd"
+    assert storage.kept == {}
 
 
-def test_a_pool_that_is_missing_does_not_become_the_default(storage, pools):
+def test_the_data_pool_is_kept_with_the_default_pool_as_long_as_it_has_one(
+    storage, pools
+):
+    client.name_pool(DefaultPool("ssd", "hdd"))
+    assert storage.kept == {"ssd": {"ganeti-data-pool": "hdd"}}
+    # Or new images of other users would have it.
+    assert set(storage.settings) == {"rbd_default_pool"}
+    client.name_pool(DefaultPool("ssd", ""))
+    assert storage.kept == {"ssd": {}}
+
+
+@pytest.mark.parametrize(
+    "asked", [("nosuch", ""), ("nosuch", "ssd"), ("ssd", "nosuch")]
+)
+def test_a_pool_that_is_missing_does_not_become_the_default(storage, pools, asked):
     with pytest.raises(CephError, match="has no pool nosuch; create it"):
-        client.name_pool("nosuch")
+        client.name_pool(DefaultPool(*asked))
     assert storage.commands == []
 
 
