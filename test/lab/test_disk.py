@@ -208,6 +208,21 @@ def test_a_second_guest_has_images_of_its_own(guest: Guest, second: Guest) -> No
     second.gnt("shutdown")
 
 
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("move -f -n node2", "has disk type rbd and is not suitable for copying"),
+        ("replace-disks -p", "strange layout, expected one secondary but found 0"),
+    ],
+)
+def test_what_is_for_disks_on_nodes_is_refused(
+    second: Guest, command: str, why: str
+) -> None:
+    before = second.node(), second.images()
+    assert why in " ".join(refused(second.gnt(command, check=False)).split())
+    assert (second.node(), second.images()) == before
+
+
 def test_verify_looks_at_running_and_stopped_guests(
     guest: Guest, second: Guest
 ) -> None:
@@ -272,7 +287,9 @@ def stopped(lab: TestLab, kind: str) -> Iterator[None]:
     """Have all storage daemons of a kind stopped in the block."""
 
     def all_nodes(verb: str) -> None:
-        each = f"for one in /var/lib/ceph/{kind}/ceph-*; do systemctl {verb}"
+        # systemd starts a service a few times in half an hour only.
+        each = "systemctl reset-failed;"
+        each += f" for one in /var/lib/ceph/{kind}/ceph-*; do systemctl {verb}"
         each += f" ceph-{kind}@${{one##*/ceph-}}; done"
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda node: lab.run(node, each), NODES))
