@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import NewLab, Result, TestLab
 from guests import Guest
-from test_init import DISK, INIT, modify
-from test_nodes import ADD, lives_on, mons, osds, status, wait_clean
+from test_init import DISK, INIT, LIMIT_LOOP, modify
+from test_nodes import ADD, ceph, lives_on, mons, osds, status, wait_clean
 
 pytestmark = pytest.mark.slow
 
 NODES = ("node1", "node2", "node3", "node4")
+MASTER = "node1.lab.example"
 SERVE = "/usr/lib/python3/dist-packages/ganeti_ceph/node/serve.py"
 FAULT = "/run/fault"
 #: Makes a node daemon die in the step that a file names, once, or wait before it.
@@ -67,7 +68,7 @@ def lab(new_lab: NewLab) -> TestLab:
 @pytest.fixture(scope="module")
 def guest(lab: TestLab) -> Iterator[Guest]:
     guest = Guest(lab, "guest1.lab.example")
-    # The one node whose power nobody takes.
+    # The one node that is there until the last tests.
     guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node2 --disk 0:size=1G")
     yield guest
     guest.gnt("remove -f --shutdown-timeout=0", check=False)
@@ -190,8 +191,9 @@ def test_the_master_s_power_fails_while_it_is_made(lab: TestLab) -> None:
 
     with ThreadPoolExecutor() as pool:
         harmed = pool.submit(cut)
-        lab.run("node1", INIT, check=False, timeout=400)
+        done = lab.run("node1", INIT, check=False, timeout=400)
         harmed.result()
+    assert done.returncode, "it was ready before"
     lab.start("node1")
     answers(lab)
     said = lab.run("node1", INIT, timeout=400).stdout
@@ -270,6 +272,8 @@ def test_the_node_daemon_dies_while_a_node_is_forgotten(guest: Guest) -> None:
     assert "node4" not in osds(lab)
     assert "node4" not in lab.run("node1", "gnt-node list --no-headers -o name").stdout
     blank(lab, "node4")
+    healthy(lab)
+    lives_on(guest)
 
 
 def blank(lab: TestLab, node: str) -> None:
@@ -287,8 +291,10 @@ def test_the_master_s_power_fails_while_a_node_is_added(guest: Guest) -> None:
 
     with ThreadPoolExecutor() as pool:
         harmed = pool.submit(cut)
-        lab.run("node1", [*ADD, "node4.lab.example"], check=False, timeout=400)
+        add = [*ADD, "node4.lab.example"]
+        done = lab.run("node1", add, check=False, timeout=400)
         harmed.result()
+    assert done.returncode, "it was added before"
     lab.start("node1")
     answers(lab)
     lab.run("node1", "gnt-storage repair node4", timeout=400)
@@ -395,17 +401,24 @@ def test_a_mon_s_full_disk_is_told_and_stops_that_mon_at_most(guest: Guest) -> N
     told_of(lab, out)
     lab.run("node1", "gnt-storage repair", timeout=300)
     healthy(lab)
+    lives_on(guest)
 
 
 def test_a_vanished_device_is_replaced(guest: Guest) -> None:
     lab = guest.lab
     (before,) = osds(lab)["node2"]
-    lab.run("node2", f"systemctl kill -s KILL ceph-osd@{before}; true")
+    limit = ["python3", "-c", LIMIT_LOOP, DISK]
+    lab.run("node2", [*limit, str(2**20)])
+    end = time.monotonic() + 180
+    while osds(lab)["node2"][before]["up"]:
+        assert time.monotonic() < end
+        time.sleep(1)
+    lives_on(guest)
+    lab.run("node2", [*limit, "0"])
     lab.run(
         "node2",
         f"systemctl stop ceph-osd@{before}; rm -f {DISK}.aside; mv {DISK} {DISK}.aside",
     )
-    lives_on(guest)
     done = lab.run("node1", "gnt-storage repair", timeout=300)
     assert f"node2.lab.example: {DISK} is missing" in done.stdout + done.stderr
     assert f"{DISK} is missing" in status(lab)
@@ -419,12 +432,11 @@ def test_a_vanished_device_is_replaced(guest: Guest) -> None:
     lives_on(guest)
 
 
-def test_a_killed_job_may_be_run_again(guest: Guest) -> None:
-    lab = guest.lab
-    lab.run("node4", f"systemctl stop 'ceph-osd@*'; echo wait osd-start > {FAULT}")
-    job = lab.run("node1", "gnt-storage repair --submit --print-jobid").stdout
+def kill_while_it_waits(lab: TestLab, command: str, node: str) -> None:
+    """Submit a command, and kill its job where a step waits on a node."""
+    job = lab.run("node1", f"{command} --submit --print-jobid").stdout
     number = re.findall(r"\d+", job)[-1]
-    await_sign(lab, "node4", f"test -e {FAULT}.waits")
+    await_sign(lab, node, f"test -e {FAULT}.waits")
 
     def state() -> str:
         shown = lab.run("node1", f"gnt-job list --no-headers -o status {number}")
@@ -436,14 +448,80 @@ def test_a_killed_job_may_be_run_again(guest: Guest) -> None:
     while state() == "running":
         assert time.monotonic() < end
         time.sleep(1)
-    assert not any(one["up"] for one in osds(lab)["node4"].values())
-    lab.run("node4", f"rm {FAULT}*")
+
+
+def run_again(lab: TestLab, command: str) -> None:
+    """Run a command until what a killed job began on a node has ended."""
     end = time.monotonic() + 60
-    while lab.run("node1", "gnt-storage repair", check=False, timeout=300).returncode:
+    while lab.run("node1", command, check=False, timeout=300).returncode:
         assert time.monotonic() < end
         time.sleep(3)
+
+
+def test_a_killed_job_may_be_run_again(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run("node4", f"systemctl stop 'ceph-osd@*'; echo wait osd-start > {FAULT}")
+    kill_while_it_waits(lab, "gnt-storage repair", "node4")
+    assert not any(one["up"] for one in osds(lab)["node4"].values())
+    lab.run("node4", f"rm {FAULT}*")
+    run_again(lab, "gnt-storage repair")
     healthy(lab)
     lives_on(guest)
+
+
+def test_a_node_whose_leave_was_killed_leaves_and_comes_back(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run("node3", f"echo wait stop > {FAULT}")
+    kill_while_it_waits(lab, "gnt-node modify --offline=yes node3", "node3")
+    lab.run("node3", f"rm {FAULT}*")
+    run_again(lab, "gnt-node modify --offline=yes node3")
+    assert not any(one["up"] for one in osds(lab)["node3"].values())
+    lives_on(guest)
+    lab.run("node1", [*ADD, "--readd", "node3.lab.example"], timeout=400)
+    healthy(lab)
+    lives_on(guest)
+
+
+def test_a_dead_master_is_replaced_and_comes_back(guest: Guest) -> None:
+    lab = guest.lab
+    there = Guest(lab, guest.name, master="node2")
+    lab.kill("node1")
+    lab.run("node2", "gnt-cluster master-failover", timeout=300)
+    end = time.monotonic() + 90
+    while f"'gnt-node modify --offline=yes {MASTER}'" not in status(lab, "node2"):
+        assert time.monotonic() < end
+        time.sleep(2)
+    lab.run("node2", "gnt-node modify --offline=yes node1", timeout=300)
+    named = {one["name"] for one in ceph(lab, "mon dump", "node2")["mons"]}
+    assert named == {"node2", "node3", "node4"}
+    lives_on(there)
+    lab.start("node1")
+    lab.run("node2", [*ADD, "--readd", MASTER], timeout=400)
+    lives_on(there)
+    lab.run("node1", "gnt-cluster master-failover", timeout=300)
+    answers(lab)
+    healthy(lab)
+    lives_on(guest)
+
+
+def start_again(guest: Guest, boot: int) -> None:
+    """Start a guest once its disk may be had, and see that all it wrote is whole."""
+    end = time.monotonic() + 120
+    while guest.gnt("startup", check=False).returncode:
+        assert time.monotonic() < end
+        time.sleep(5)
+    wrote = guest.written(boot)
+    assert wrote.verdict == "OK"
+    assert wrote.whole == wrote.blocks
+
+
+def test_the_power_of_the_guest_s_own_node_fails(guest: Guest) -> None:
+    lab = guest.lab
+    lab.kill("node2")
+    lab.start("node2")
+    answers(lab)
+    healthy(lab, 240)
+    start_again(guest, 2)
 
 
 def test_all_nodes_reboot_at_once(guest: Guest) -> None:
@@ -452,10 +530,4 @@ def test_all_nodes_reboot_at_once(guest: Guest) -> None:
         list(pool.map(lab.reboot, NODES))
     answers(lab)
     healthy(lab, 300)
-    end = time.monotonic() + 120
-    while guest.gnt("startup", check=False).returncode:
-        assert time.monotonic() < end
-        time.sleep(5)
-    wrote = guest.written(2)
-    assert wrote.verdict == "OK"
-    assert wrote.whole == wrote.blocks
+    start_again(guest, 3)

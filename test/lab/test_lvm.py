@@ -12,7 +12,7 @@ import pytest
 from conftest import NewLab, TestLab
 from guests import Guest
 from places import checksum, refused
-from test_nodes import ADD, NODE3, lives_on, osds, wait_clean
+from test_nodes import ADD, NODE3, lives_on, mons, osds, wait_clean
 
 NODES = ("node1", "node2", "node3")
 DISK = "/dev/disk/by-id/lab-disk-1"
@@ -185,6 +185,8 @@ def test_what_a_node_had_is_destroyed_only_with_wipe(guest: Guest) -> None:
     (tags,) = volumes(lab, "node3")
     assert f"ceph.osd_fsid={osd['uuid']}," in tags
     assert osd["uuid"] not in before
+    assert mons(lab) == set(NODES)
+    assert "there is nothing to do" in lab.run("node1", "gnt-storage repair").stdout
     wait_up(lab)
     lives_on(guest)
 

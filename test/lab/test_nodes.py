@@ -225,8 +225,17 @@ def stages(lines: list[str]) -> list[str]:
     return [line.partition(" * ")[2] for line in lines if " * " in line]
 
 
+#: How many objects an image gets before a node leaves and comes back.
+FILLED = 32
+
+
 def test_an_offline_node_hands_its_work_over(guest: Guest) -> None:
     lab = guest.lab
+    lab.run(
+        "node1",
+        f"rbd create filler --size {FILLED * 4}M; rbd bench filler --io-type write"
+        f" --io-size 4M --io-total {FILLED * 4}M",
+    )
     before = osds(lab)["node3"]
     planned = offline(lab, "--dry-run")
     assert osds(lab)["node3"] == before
@@ -252,9 +261,16 @@ def test_an_offline_node_hands_its_work_over(guest: Guest) -> None:
     lives_on(guest)
 
 
+def recovered(lab: TestLab) -> int:
+    """Return how many objects were copied to another OSD so far."""
+    groups = ceph(lab, "pg dump pgs")["pg_stats"]
+    return sum(group["stat_sum"]["num_objects_recovered"] for group in groups)
+
+
 def test_a_node_comes_back_with_its_data(guest: Guest) -> None:
     lab = guest.lab
     before = osds(lab)["node3"]
+    copied = recovered(lab)
     lab.run("node1", [*ADD, "--readd", NODE3], timeout=300)
     after = osds(lab)["node3"]
     assert {one: osd["uuid"] for one, osd in after.items()} == {
@@ -262,6 +278,21 @@ def test_a_node_comes_back_with_its_data(guest: Guest) -> None:
     }
     assert all(osd["up"] and osd["in"] for osd in after.values())
     wait_clean(lab)
+    # Nothing but what the guest wrote meanwhile is copied.
+    assert recovered(lab) - copied < FILLED // 4
+    lab.run("node1", "rbd rm --no-progress filler")
+    lives_on(guest)
+
+
+def test_a_node_that_only_does_not_answer_is_not_taken_for_dead(guest: Guest) -> None:
+    lab = guest.lab
+    lab.run("node3", "/usr/lib/ganeti/daemon-util stop ganeti-noded")
+    command = "gnt-node modify --offline=yes node3"
+    said = refused(lab.run("node1", command, check=False, timeout=300))
+    assert "its daemons run, and would be taken for dead" in said
+    lab.run("node3", "/usr/lib/ganeti/daemon-util start ganeti-noded")
+    assert all(osd["up"] and osd["in"] for osd in osds(lab)["node3"].values())
+    nothing_to_do(lab)
     lives_on(guest)
 
 

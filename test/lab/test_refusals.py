@@ -80,8 +80,14 @@ MASTERS = (
     "gnt-storage repair",
     "gnt-storage status",
     "gnt-storage trash list",
+    "gnt-storage trash restore nothing",
+    "gnt-storage trash purge nothing",
+    "gnt-cluster destroy --yes-do-it",
     "gnt-cluster modify -S ceph:wipe=yes",
+    "gnt-node add --no-ssh-key-check nowhere.lab.example",
     "gnt-node modify --offline=yes node3",
+    "gnt-node modify --drained=yes node3",
+    "gnt-node remove node3",
     "gnt-group assign-nodes default node3",
 )
 
