@@ -27,11 +27,12 @@ def run_collector(args: argparse.Namespace) -> None:
 
 
 def run_deploy(args: argparse.Namespace) -> None:
-    """Compare making a storage cluster, and adding a node to it, with scripts."""
+    """Compare making a storage cluster, and adding a node, with scripts; time plans."""
     with _lab(args, ("node1", "node2", "node3", "node4")) as lab:
         lab.master("gnt-node", "remove", lab.nodes[-1])
         deploy(replace(lab, nodes=lab.nodes[:3]), args.runs)
         grow(lab, args.runs)
+        plan(lab, args.runs)
 
 
 def run_disk(args: argparse.Namespace) -> None:
