@@ -320,12 +320,19 @@ def remove_refusals(
     return found
 
 
-def remove_stages(cluster: ClusterFacts, host: str, acting: str) -> tuple[Stage, ...]:
-    """Return what makes the storage cluster forget a host."""
-    steps: list[Step] = []
+def remove_stages(
+    cluster: ClusterFacts, host: str, acting: str, instead: Sequence[Stage]
+) -> tuple[Stage, ...]:
+    """Return what makes the storage cluster forget a host.
+
+    ``instead`` is what the other nodes lack without it: a mon, and its configuration.
+    """
+    stages = list(instead)
     if host in {mon.id for mon in cluster.mons}:
-        steps.append(RemoveMon(host))
-    stages = [Stage("mon", ((acting, tuple(steps)),))] if steps else []
+        removal = Stage("mon", ((acting, (RemoveMon(host),)),))
+        # Of those that run there are never fewer than before; beside a dead one a new
+        # one could take the quorum with it.
+        stages.insert(len(stages) if host in cluster.quorum else 0, removal)
     forget = ForgetHost(host, tuple(osd.id for osd in osds_of(cluster, host)))
     stages.append(Stage("the storage cluster forgets it", ((acting, (forget,)),)))
     return tuple(stages)

@@ -29,7 +29,7 @@ from ganeti_ceph.jobs.survey import (
 from ganeti_ceph.plan import Node, Stage
 from ganeti_ceph.rpc import AskLeave
 from ganeti_ceph.state import Phase
-from ganeti_ceph.steps import DropKeys, StopDaemons
+from ganeti_ceph.steps import DropKeys, Keys, StopDaemons
 
 
 @dataclasses.dataclass(frozen=True)
@@ -358,9 +358,7 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         view.cluster, view.host, stays, False, view.offline
     )
     try:
-        keys = find_keys(unit.rpc, nodes, view.cluster, view.away)
-        if keys is None:
-            raise PrereqError("no node that answers has a mon of the storage cluster")
+        keys = _keys(unit, view, nodes)
         if view.others:
             rest = leave.without(view.cluster, view.host, (view.host,))
             chosen = plan.choose_mons(view.others, storage.params, rest)
@@ -368,11 +366,7 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
             mons = leave.mons_to_remove(
                 view.cluster, view.host, stays, moved, view.offline
             )
-            rest = leave.without(view.cluster, view.host, mons)
-            before = plan.plan(
-                *(view.others, storage.params, storage.fsid, keys, False, rest),
-                *(frozenset(), True),
-            ).stages
+            before = _without(view, mons, keys)
     except (PrereqError, ValueError) as err:
         if not unit.op.force:
             raise PrereqError(f"{err}; --force makes nothing in its place") from None
@@ -396,6 +390,23 @@ def _offline(unit: Any, storage: Storage, node: Any) -> tuple[Stage, ...]:
         mons,
         () if unit.op.force else tuple(up),
     )
+
+
+def _keys(unit: Any, view: View, nodes: Sequence[Node]) -> Keys:
+    keys = find_keys(unit.rpc, nodes, view.cluster, view.away)
+    if keys is None:
+        raise PrereqError("no node that answers has a mon of the storage cluster")
+    return keys
+
+
+def _without(view: View, mons: Sequence[str], keys: Keys) -> tuple[Stage, ...]:
+    """Return what the other nodes lack without a node, and without these mons."""
+    storage = view.storage
+    rest = leave.without(view.cluster, view.host, mons)
+    return plan.plan(
+        *(view.others, storage.params, storage.fsid, keys, False, rest),
+        *(frozenset(), True),
+    ).stages
 
 
 def _look_by_name(view: View) -> View:
@@ -480,9 +491,20 @@ def check_removal(
                 view.cluster, view.host, unit.node.offline, objection
             ),
         )
-        unit.ceph_stages = leave.remove_stages(view.cluster, view.host, view.acting())
+        unit.ceph_stages = leave.remove_stages(
+            view.cluster, view.host, view.acting(), _instead(unit, view)
+        )
     _tell_plan(unit)
     return result
+
+
+def _instead(unit: Any, view: View) -> tuple[Stage, ...]:
+    """Return what the other nodes lack once the node is forgotten."""
+    try:
+        return _without(view, (view.host,), _keys(unit, view, view.others))
+    except (PrereqError, ValueError) as err:
+        unit.LogWarning("nothing is made in the place of %s: %s", view.node.name, err)
+        return ()
 
 
 def remove(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:

@@ -634,3 +634,42 @@ def test_an_erasure_coded_pool_needs_as_many_domains_as_parts(lab: TestLab) -> N
         nothing_to_do(lab)
     with coded(lab, 2, 1):
         drains(lab, "node3")
+
+
+# A node less
+
+
+def test_the_mon_of_a_removed_node_goes_to_another(lab: TestLab) -> None:
+    """The last of this file, as it takes a node away."""
+    before = mons(lab)
+    hosts = set(osds(lab))
+    (free,) = hosts - before
+    gone = max(before - {"node1"})
+    ids = " ".join(map(str, osds(lab)[gone]))
+    lab.run("node1", f"ceph osd out {ids}")
+    settled(lab)
+    # The one node that could take the mon over cannot be asked just then.
+    daemon = "/usr/lib/ganeti/daemon-util {} ganeti-noded"
+    lab.run(free, daemon.format("stop"))
+    try:
+        offline = f"gnt-node modify --offline=yes --force {gone}"
+        lab.run("node1", offline, timeout=300)
+    finally:
+        lab.run(free, daemon.format("start"))
+    assert mons(lab) == before
+
+    planned = lab.run("node1", f"gnt-node remove --dry-run {gone}")
+    assert f"make and start mon.{free} at" in planned.stdout + planned.stderr
+    end = time.monotonic() + 60
+    remove = f"gnt-node remove {gone}"
+    while (done := lab.run("node1", remove, check=False, timeout=300)).returncode:
+        # Until the mgr has heard of it.
+        assert "may hold what is nowhere else" in refused(done)
+        assert time.monotonic() < end
+    assert mons(lab) == {free} | before - {gone}
+    assert set(ceph(lab, "quorum_status")["quorum_names"]) == mons(lab)
+    named = f"mon_initial_members = {','.join(sorted(mons(lab)))}"
+    for node in sorted(hosts - {gone}):
+        lab.run(node, f"grep -qx '{named}' /etc/ceph/ceph.conf")
+    nothing_to_do(lab)
+    assert NOTHING in lab.run("node1", "gnt-storage repair", timeout=300).stdout

@@ -597,15 +597,27 @@ def test_data_that_nobody_makes_anew_is_made_so_by_marking_it_out(inside, said):
 
 def test_the_storage_cluster_forgets_all_of_a_node_and_nothing_of_others():
     cluster = cluster_of(3, osds=(osd(0), osd(1, "node2"), osd(2)))
-    assert done(leave.remove_stages(cluster, "node1", "uuid2")) == [
+    assert done(leave.remove_stages(cluster, "node1", "uuid2", ())) == [
         ("uuid2", RemoveMon("node1")),
         ("uuid2", ForgetHost("node1", (0, 2))),
     ]
 
 
 def test_a_node_without_a_mon_and_osds_leaves_its_name_behind_and_that_goes():
-    made = leave.remove_stages(cluster_of(3), "node9", "uuid2")
+    made = leave.remove_stages(cluster_of(3), "node9", "uuid2", ())
     assert done(made) == [("uuid2", ForgetHost("node9", ()))]
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_mon_that_runs_goes_when_another_came_and_a_dead_one_before(runs):
+    cluster = cluster_of(3)
+    if not runs:
+        cluster = dataclasses.replace(cluster, quorum=("node2", "node3"))
+    instead = Stage("mons", (("uuid4", (MakeMgr("node4", KEYS.admin),)),))
+    made = leave.remove_stages(cluster, "node1", "uuid2", [instead])
+    kinds = [type(step) for _, step in done(made)]
+    first, second = (MakeMgr, RemoveMon) if runs else (RemoveMon, MakeMgr)
+    assert kinds == [first, second, ForgetHost]
 
 
 # Whatever goes: the quorum stays

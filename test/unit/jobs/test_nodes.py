@@ -702,6 +702,8 @@ def test_a_removed_node_is_forgotten_first(made):
     unit.run()
     assert made.nodes.asked == [
         ("node1", "mon-removal"),
+        ("node1", "configure"),
+        ("node2", "configure"),
         ("node1", "forget"),
         ("node3", "keys"),
     ]
@@ -764,7 +766,56 @@ def test_a_mon_that_still_counts_goes_with_it(made):
     made.set_offline("node3")
     set_osds(made, "node3", up=False)
     Removal(made, "node3").run()
-    assert made.nodes.asked[:2] == [("node1", "mon-removal"), ("node1", "forget")]
+    assert [step for _, step in made.nodes.asked] == [
+        *("configure", "configure", "mon-removal", "forget", "keys")
+    ]
+    for name in ("node1", "node2"):
+        conf = made.nodes.nodes[made.config.find(name).uuid].facts.conf
+        assert "mon_initial_members = node1,node2\n" in conf
+
+
+@pytest.fixture
+def four(made):
+    """A fourth node, which came when the third was offline, its mon in the map."""
+    Modification(made, "node3", offline=True).run()
+    made.set_offline("node3")
+    new = make_node("node4")
+    made.config.add_group("new", [new])
+    made.config.find("node4").group = "uuid-of-default"
+    members = made.config.find("default").members
+    made.config.find("default").members = [*members, new.uuid]
+    made.nodes.nodes[new.uuid] = new
+    made.rpc.names[new.uuid] = "node4"
+    made.run("repair", nodes="node4")
+    assert {mon.id for mon in made.nodes.cluster.mons} == {"node1", "node2", "node3"}
+    made.nodes.asked.clear()
+    return made
+
+
+def test_another_node_gets_the_mon_of_one_that_is_removed(four):
+    Removal(four, "node3").run()
+    steps = [step for _, step in four.nodes.asked]
+    # A dead one leaves first, and the new one is waited for.
+    assert steps[0] == "mon-removal"
+    assert ("node4", "mon") in four.nodes.asked
+    assert steps.index("mon") < steps.index("quorum") < steps.index("forget")
+    assert {mon.id for mon in four.nodes.cluster.mons} == {"node1", "node2", "node4"}
+    for name in ("node1", "node2", "node4"):
+        conf = four.nodes.nodes[four.config.find(name).uuid].facts.conf
+        assert "mon_initial_members = node1,node2,node4\n" in conf
+    assert "there is nothing to do" in "".join(four.run("repair", nodes=""))
+
+
+def test_a_removal_goes_on_where_nothing_can_be_made_instead(four):
+    def fail(node, sent):
+        raise OSError("no keys")
+
+    four.rpc.answers("ceph_keys", fail)
+    unit = Removal(four, "node3")
+    unit.run()
+    assert unit.done == [1]
+    assert unit.told[0].startswith("nothing is made in the place of node3: no node has")
+    assert [step for _, step in four.nodes.asked] == ["mon-removal", "forget", "keys"]
 
 
 @pytest.mark.parametrize("dead", [True, False])
