@@ -13,7 +13,16 @@ from ganeti_ceph.facts import ClusterFacts
 from ganeti_ceph.params import StorageParameters
 from ganeti_ceph.plan import Node
 from ganeti_ceph.secret import Secret
-from ganeti_ceph.steps import AwaitDaemons, AwaitHealth, Keys, Settle, names_of
+from ganeti_ceph.steps import (
+    AwaitDaemons,
+    AwaitHealth,
+    Configure,
+    Keys,
+    MakeClient,
+    MakeCollector,
+    Settle,
+    names_of,
+)
 
 #: What to do about health checks of Ceph's; of others Ceph itself has to tell.
 REMEDIES = {
@@ -69,6 +78,10 @@ _TOLD = {
 }
 
 
+#: Steps of which the node alone tells whether they are needed.
+_OF_ITS_NODE = Configure | MakeClient | MakeCollector
+
+
 def remedy(check: str) -> str:
     """Return what to do about a health check of Ceph's."""
     known = REMEDIES.get(check) or _TOLD.get(check)
@@ -109,16 +122,8 @@ def findings(
     ``nodes`` are those that answered; ``silent`` names the others that should have, of
     which who asked them tells.
     """
-    found = []
-    newcomers = {one.name for one in members if not one.ready and not one.offline}
-    for name in sorted(newcomers):
-        found.append(
-            Finding(
-                name,
-                "it is not part of the storage cluster yet: 'gnt-storage repair"
-                f" {name}' makes it one",
-            )
-        )
+    newcomers = _newcomers(members)
+    found = _told_of(newcomers)
     found += _differences(members, cluster)
     found += _silent_daemons(members, silent, cluster)
     old = [node for node in nodes if node.name not in newcomers]
@@ -137,7 +142,67 @@ def findings(
     found += [Finding(None, text) for text in plan.unusable(old, fsid)]
     planned, texts = _drift(old, params, fsid, cluster)
     found += [Finding(None, text) for text in texts]
-    found += [
+    found += _of_nodes_alone(nodes)
+    found += _outdated(old, cluster)
+    for check in cluster.checks:
+        name, _, message = check.partition(": ")
+        if name in _TOLD and planned:
+            continue
+        words = f"{message} ({name}); {remedy(name)}"
+        found.append(Finding(None, words, name in ERRORS | {*_TOLD}))
+    return found
+
+
+def silent_node(name: str, why: str) -> Finding:
+    """Say that a node does not answer."""
+    return Finding(
+        name,
+        f"it does not answer: {why}; start it, or its node daemon ('systemctl restart"
+        f" ganeti' there); if it stays away, 'gnt-node modify --offline=yes {name}'"
+        " lets the others take over",
+    )
+
+
+def findings_of_nodes(
+    members: Sequence[Member],
+    nodes: Sequence[Node],
+    params: StorageParameters,
+    fsid: str,
+) -> list[Finding]:
+    """Return what the nodes by themselves tell while the storage cluster is silent."""
+    newcomers = _newcomers(members)
+    found = _told_of(newcomers)
+    old = [node for node in nodes if node.name not in newcomers]
+    for node in old:
+        carried = {one.label.osd_id for one in node.facts.disks if one.label}
+        names = [f"osd.{one.id}" for one in node.facts.osds if one.id in carried]
+        stopped = [name for name in names if name in node.facts.stopped]
+        if stopped:
+            text = f"{', '.join(stopped)} does not run: 'gnt-storage repair' starts it"
+            found.append(Finding(node.name, text))
+    found += [Finding(None, text) for text in plan.unusable(old, fsid)]
+    found += [Finding(None, text) for text in _drift(old, params, fsid, None)[1]]
+    return found + _of_nodes_alone(nodes)
+
+
+def _newcomers(members: Iterable[Member]) -> set[str]:
+    return {one.name for one in members if not one.ready and not one.offline}
+
+
+def _told_of(newcomers: Iterable[str]) -> list[Finding]:
+    return [
+        Finding(
+            name,
+            "it is not part of the storage cluster yet: 'gnt-storage repair"
+            f" {name}' makes it one",
+        )
+        for name in sorted(newcomers)
+    ]
+
+
+def _of_nodes_alone(nodes: Sequence[Node]) -> list[Finding]:
+    """Say where packages differ, and which keys are not as they should be."""
+    found = [
         Finding(
             None,
             f"{text}; upgrade the others, too ('apt upgrade' on each while 'gnt-node"
@@ -146,7 +211,6 @@ def findings(
         )
         for text in plan.differing_versions(nodes)
     ]
-    found += _outdated(old, cluster)
     found += [
         Finding(
             node.name,
@@ -156,12 +220,6 @@ def findings(
         for node in nodes
         for path in node.facts.loose_keys
     ]
-    for check in cluster.checks:
-        name, _, message = check.partition(": ")
-        if name in _TOLD and planned:
-            continue
-        words = f"{message} ({name}); {remedy(name)}"
-        found.append(Finding(None, words, name in ERRORS | {*_TOLD}))
     return found
 
 
@@ -303,9 +361,12 @@ def _drift(
     nodes: Sequence[Node],
     params: StorageParameters,
     fsid: str,
-    cluster: ClusterFacts,
+    cluster: ClusterFacts | None,
 ) -> tuple[bool, list[str]]:
-    """Say whether 'gnt-storage repair' can be planned, and what it refuses or does."""
+    """Say whether 'gnt-storage repair' can be planned, and what it refuses or does.
+
+    While the storage cluster is silent only what nodes lack that others do not tell of.
+    """
     if not nodes:
         return False, []
     refused = plan.refusals(nodes, params, fsid, ready=True)
@@ -327,4 +388,5 @@ def _drift(
         for uuid, steps in stage.steps
         for step in steps
         if not isinstance(step, AwaitHealth | AwaitDaemons | Settle)
+        and (cluster is not None or isinstance(step, _OF_ITS_NODE))
     ]

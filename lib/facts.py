@@ -79,6 +79,8 @@ class NodeFacts:
     device_mapper: bool
     #: Files with keys that have another owner or mode than they should.
     loose_keys: tuple[str, ...]
+    #: Mons and OSDs that are there and do not run, such as ``mon.node1``.
+    stopped: tuple[str, ...]
     #: The node's clock (seconds of the epoch) when it began and ended answering.
     clock: tuple[float, float]
 

@@ -93,6 +93,22 @@ class MakeMon:
 
 
 @dataclasses.dataclass(frozen=True)
+class StartMon:
+    """Start a mon that has a store, and wait for a quorum; nothing is made."""
+
+    name: ClassVar[str] = "mon-start"
+    limit: ClassVar[int] = 330
+    mon: str
+
+    def __post_init__(self) -> None:
+        check_id(self.mon)
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return f"start mon.{self.mon} and wait for a quorum"
+
+
+@dataclasses.dataclass(frozen=True)
 class Settle:
     """Wait for the quorum and set what holds for the whole cluster."""
 
@@ -480,6 +496,7 @@ def names_of(osds: Iterable[int]) -> str:
 Step = (
     Configure
     | MakeMon
+    | StartMon
     | Settle
     | MakeMgr
     | MakeOsd
@@ -506,6 +523,7 @@ KINDS: dict[str, type[Step]] = {
     for kind in (
         Configure,
         MakeMon,
+        StartMon,
         Settle,
         MakeMgr,
         MakeOsd,

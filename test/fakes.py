@@ -109,6 +109,7 @@ def make_node(name: str = "node1", number: int | None = None, **changes: Any) ->
         "addresses": (f"{address}/24",),
         "device_mapper": False,
         "loose_keys": (),
+        "stopped": (),
         "clock": (1000.0, 1000.0),
     }
     node: dict[str, Any] = {
@@ -193,6 +194,10 @@ def effect(
                     fsid=step.fsid, mons=step.members, quorum=tuple(alive)
                 )
         return node, cluster
+    if isinstance(step, steps.StartMon):
+        assert step.mon in node.facts.mons
+        left = tuple(one for one in node.facts.stopped if one != f"mon.{step.mon}")
+        return with_facts(node, stopped=left), cluster
     assert cluster is not None, f"{step} without a cluster"
     if isinstance(step, steps.MakeMgr):
         mgrs = (*cluster.mgrs, step.id)
@@ -1559,6 +1564,8 @@ class FakeNodes:
         #: The pools that were granted, and those that are missing.
         self.granted: list[str] = []
         self.lost: set[str] = set()
+        #: The storage cluster while too many of its mons are stopped.
+        self.asleep: ClusterFacts | None = None
 
     def answer(self, runner: FakeRpc) -> None:
         """Answer the calls of an RPC runner."""
@@ -1569,6 +1576,28 @@ class FakeNodes:
         runner.answers("ceph_leave", self._leave)
         runner.answers("ceph_grant", self._grant)
         runner.answers("ceph_do", self._do)
+
+    def stop_mons(self, *names: str) -> None:
+        """Stop the mons of nodes; without most of them there is no quorum."""
+        for key, node in self.nodes.items():
+            if node.name in names:
+                self.nodes[key] = with_facts(node, stopped=(f"mon.{node.host}",))
+        self.cluster, self.asleep = None, self.cluster
+        self._elect()
+
+    def _elect(self) -> None:
+        if self.asleep is None:
+            return
+        named = {mon.id for mon in self.asleep.mons}
+        awake = {
+            node.host
+            for node in self.nodes.values()
+            if node.host in named and f"mon.{node.host}" not in node.facts.stopped
+        }
+        if 2 * len(awake) > len(named):
+            quorum = tuple(sorted(awake))
+            self.cluster = dataclasses.replace(self.asleep, quorum=quorum)
+            self.asleep = None
 
     def _look(self, node: str, sent: Any) -> Any:
         wire.decode(rpc.Look, sent)
@@ -1620,6 +1649,7 @@ class FakeNodes:
                 )
                 if isinstance(step, steps.MakeMon):
                     self.keys = step.keys
+                self._elect()
             done = f"{step.name} was done" if error is None else ""
             outcomes.append(rpc.Outcome(step.name, 1.5, done, error))
         return wire.encode(rpc.Outcomes(tuple(outcomes)))

@@ -6,16 +6,18 @@ from typing import Any
 
 from ganeti import constants, locking
 
-from ganeti_ceph import diagnose, params, plan, secret, state
+from ganeti_ceph import diagnose, params, plan, quorum, secret, state
 from ganeti_ceph.disk import config, uri
-from ganeti_ceph.errors import PrereqError, UsageError
+from ganeti_ceph.errors import ExecError, PrereqError, UsageError
 from ganeti_ceph.jobs.base import StorageUnit, describe, run_stages
 from ganeti_ceph.jobs.survey import ask_cluster, find_keys, look_at, refuse_silence
-from ganeti_ceph.plan import Plan
+from ganeti_ceph.plan import Plan, Stage
 from ganeti_ceph.state import GroupState, Phase
 from ganeti_ceph.steps import Keys
 
 NOTHING_TO_DO = "there is nothing to do"
+#: What follows when the mons of a silent storage cluster were started.
+AFTER_WAKING = "* what is missing then is only known when the storage cluster answers"
 
 
 class LUInitDistributedStorage(StorageUnit):
@@ -61,6 +63,9 @@ class LUInitDistributedStorage(StorageUnit):
         self.params = self.parameters()
         self.state = state.group_state(self.group.GetTags())
         self.plan: Plan | None = None
+        #: What starts the mons where the storage cluster does not answer, and why.
+        self.waking: tuple[Stage, ...] = ()
+        self.mute = ""
         self.dry_run_result = self._result([])
         members = [self.cfg.GetNodeInfo(uuid) for uuid in sorted(self.group.members)]
         self.left_out = [
@@ -79,10 +84,22 @@ class LUInitDistributedStorage(StorageUnit):
             )
         begun = self.state.fsid if self.state else None
         self.nodes, silent = look_at(self.rpc, online, self.params)
+        ready = self.state is not None and self.state.phase is Phase.READY
+        self.cluster, silence = (
+            ask_cluster(self.rpc, self.nodes) if begun else (None, "")
+        )
+        if begun and ready and self.cluster is None:
+            why = {one.name: one.error for one in silent}
+            offline = [node.name for node in members if node.offline]
+            mons = quorum.told(self.nodes, why, offline, begun)
+            self._plan_waking(
+                begun,
+                f"the storage cluster {begun} does not answer ({silence}): {mons}",
+            )
+            return
         if joining is None or any(one.uuid in joining for one in silent):
             refuse_silence(silent)
         self.left_out += [f"{one.name} is left out: {one.error}" for one in silent]
-        ready = self.state is not None and self.state.phase is Phase.READY
         found = plan.refusals(self.nodes, self.params, begun, ready, joining)
         found += plan.unplaced(
             (one for one in self.nodes if joining is None or one.uuid in joining),
@@ -92,16 +109,6 @@ class LUInitDistributedStorage(StorageUnit):
             raise PrereqError("\n".join(found))
         self.left_out += plan.unusable(self.nodes, begun)
         self.fsid = begun or str(uuids.uuid4())
-        self.cluster, silence = (
-            ask_cluster(self.rpc, self.nodes) if begun else (None, "")
-        )
-        if ready and self.cluster is None:
-            # What it holds is not known: nothing may be made in its place.
-            raise PrereqError(
-                f"the storage cluster {begun}, which was ready, does not answer: bring"
-                " its mons back first ('systemctl status ceph-mon@HOST' on their"
-                f" nodes); {silence}"
-            )
         away = [node.name for node in members if node.offline]
         away += [one.name for one in silent]
         keys = find_keys(self.rpc, self.nodes, self.cluster, away) if begun else None
@@ -124,6 +131,19 @@ class LUInitDistributedStorage(StorageUnit):
             self.left_out += [f"{one.node}: {one.text}" for one in lost]
         self.dry_run_result = self._result(describe(self.plan.stages, self.nodes))
 
+    def _plan_waking(self, fsid: str, mute: str) -> None:
+        """Plan to start the mons of a storage cluster that was ready and is silent.
+
+        What it holds is not known: nothing may be made in its place.  What is wrong
+        otherwise keeps no mon from being started.
+        """
+        self.mute = mute
+        self.waking = quorum.start_stages(self.nodes, fsid)
+        if not self.waking:
+            raise PrereqError(f"{mute}; {quorum.BY_HAND}")
+        lines = describe(self.waking, self.nodes)
+        self.dry_run_result = self._result([mute, *lines, AFTER_WAKING])
+
     def _result(self, lines: list[str]) -> list[tuple[bool, str]]:
         notes = getattr(self, "left_out", [])
         return [(True, line) for line in [*notes, *lines] or [NOTHING_TO_DO]]
@@ -135,6 +155,8 @@ class LUInitDistributedStorage(StorageUnit):
 
     def execute(self, feedback: Callable[[str], None]) -> str:
         """Carry the plan out and write down what came of it."""
+        if self.waking:
+            self._wake(feedback)
         for note in self.left_out:
             feedback(f"* {note}")
         if self.plan is None:
@@ -157,6 +179,20 @@ class LUInitDistributedStorage(StorageUnit):
             f"the storage cluster {self.fsid} is ready; 'gnt-instance add -t rbd' puts"
             " disks there"
         )
+
+    def _wake(self, feedback: Callable[[str], None]) -> None:
+        """Start the mons that there are, and plan anew once they are a quorum."""
+        feedback(f"* {self.mute}")
+        failed = None
+        try:
+            run_stages(self.rpc, self.waking, self.nodes, feedback, self.again)
+        except ExecError as err:
+            # The others may be a quorum without it.
+            failed = str(err)
+        self.check_nodes(self.joining)
+        if self.waking:
+            told = f"{self.mute}; {quorum.BY_HAND}"
+            raise ExecError("\n".join(filter(None, (told, failed))))
 
     def _mark(self, group_state: GroupState, feedback: Any) -> bool:
         return self.retag(self.group, frozenset({group_state.tag()}), feedback)

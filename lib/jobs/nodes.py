@@ -113,7 +113,7 @@ def _view(unit: Any, storage: Storage, node: Any) -> View:
     if cluster is None:
         raise PrereqError(
             f"the storage cluster does not answer, so it cannot be asked whether it can"
-            f" do without {node.name}: {silence}"
+            f" do without {node.name}: {silence}; 'gnt-storage repair' starts its mons"
         )
     facts = next((one for one in nodes if one.uuid == node.uuid), None)
     return View(

@@ -1,10 +1,10 @@
 """What the storage cluster is doing, and what is wrong with it."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ganeti_ceph import diagnose, rpc, state
+from ganeti_ceph import diagnose, quorum, rpc, state
 from ganeti_ceph.diagnose import Finding, Member
 from ganeti_ceph.errors import Error
 from ganeti_ceph.facts import Report
@@ -45,13 +45,15 @@ def look(runner: Any, members: Sequence[Any], storage: Storage) -> Status:
             report = reply.answer
             break
         silence = f"{node.name}: {reply.error}"
-    found = [
-        Finding(name, f"it does not answer: {why}") for name, why in silent.items()
-    ]
+    found = [diagnose.silent_node(name, why) for name, why in silent.items()]
     if report is not None:
         found += diagnose.findings(
             known, nodes, silent, storage.params, storage.fsid, report.cluster
         )
+    else:
+        mons = _mons(known, nodes, silent, storage)
+        found.append(Finding(None, f"the storage cluster does not answer: {mons}"))
+        found += diagnose.findings_of_nodes(known, nodes, storage.params, storage.fsid)
     return Status(
         storage, tuple(known), report, "" if report else silence, tuple(found)
     )
@@ -89,16 +91,31 @@ def _verify(unit: Any, feedback: Callable[[str], None]) -> None:
     known, nodes, silent = _members(unit.rpc, members, storage)
     cluster, silence = ask_cluster(unit.rpc, nodes)
     if cluster is None:
-        text = f"the storage cluster does not answer: {silence}"
+        mons = _mons(known, nodes, silent, storage)
+        text = f"the storage cluster does not answer: {silence}; {mons}"
         unit._ErrorMsg(constants.CV_ECLUSTERCFG, None, text)
-        return
-    for one in diagnose.findings(
-        known, nodes, silent, storage.params, storage.fsid, cluster
-    ):
+        found = diagnose.findings_of_nodes(known, nodes, storage.params, storage.fsid)
+    else:
+        found = diagnose.findings(
+            known, nodes, silent, storage.params, storage.fsid, cluster
+        )
+    for one in found:
         code = constants.CV_ENODESETUP if one.node else constants.CV_ECLUSTERCFG
         level = unit.ETYPE_ERROR if one.error else unit.ETYPE_WARNING
         text = one.text if one.node else f"storage cluster: {one.text}"
         unit._ErrorMsg(code, one.node, text, level)
+
+
+def _mons(
+    known: Sequence[Member],
+    nodes: Sequence[Node],
+    silent: Mapping[str, str],
+    storage: Storage,
+) -> str:
+    """Say which mons of a silent storage cluster run, and what brings it back."""
+    offline = [one.name for one in known if one.offline]
+    told = quorum.told(nodes, silent, offline, storage.fsid)
+    return f"{told}: {quorum.remedy(nodes, storage.fsid)}"
 
 
 def _members(

@@ -8,7 +8,7 @@ from pathlib import Path
 from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import NodeFacts, OsdDir
-from ganeti_ceph.node import collector, devices, files
+from ganeti_ceph.node import collector, devices, files, services
 from ganeti_ceph.plan import PACKAGES
 from ganeti_ceph.rpc import Look
 from ganeti_ceph.run import Runner
@@ -19,6 +19,7 @@ _SYS_BLOCK = "/sys/block"
 def look(asked: Look, run: Runner) -> NodeFacts:
     """Return what planning needs to know of this node; nothing is changed."""
     began = time.time()
+    mons, osds = _daemons("mon"), _osds()
     try:
         conf = files.CONF.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -30,9 +31,9 @@ def look(asked: Look, run: Runner) -> NodeFacts:
         has_keys=files.ADMIN_KEYRING.exists(),
         has_client=files.keyring(DISK_USER).exists(),
         has_collector=collector.present(run),
-        mons=_daemons("mon"),
+        mons=mons,
         mgrs=_daemons("mgr"),
-        osds=_osds(),
+        osds=osds,
         disks=tuple(devices.look(path, run) for path in devices.expand(asked.disks)),
         db_devices=tuple(
             devices.look(path, run) for path in devices.expand(asked.db_devices)
@@ -40,6 +41,10 @@ def look(asked: Look, run: Runner) -> NodeFacts:
         addresses=addresses(run),
         device_mapper="device-mapper" in Path("/proc/misc").read_text(),
         loose_keys=_loose_keys(),
+        stopped=services.stopped(
+            [*(("mon", one) for one in mons), *(("osd", str(one.id)) for one in osds)],
+            run,
+        ),
         clock=(began, time.time()),
     )
 

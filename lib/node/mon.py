@@ -10,7 +10,10 @@ from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.node import config, files, services
 from ganeti_ceph.run import Runner
-from ganeti_ceph.steps import MakeMon
+from ganeti_ceph.steps import MakeMon, StartMon
+
+#: Seconds for mons that were just started to become a quorum.
+_QUORUM_PATIENCE = 60
 
 
 def make(step: MakeMon, run: Runner) -> str:
@@ -26,6 +29,21 @@ def make(step: MakeMon, run: Runner) -> str:
         _mkfs(step, run)
     services.start("mon", step.id, run)
     return f"mon.{step.id} runs at {step.address}"
+
+
+def start(step: StartMon, run: Runner) -> str:
+    """Start a mon that has a store, and tell what quorum there is then, if any."""
+    store = files.daemon_dir("mon", step.mon)
+    if not (store / "store.db").exists():
+        raise ExecError(f"mon.{step.mon} has no store in {store}")
+    services.start("mon", step.mon, run)
+    try:
+        with ceph.connect(timeout=_QUORUM_PATIENCE, eager=True) as cluster:
+            quorum = ceph.command(cluster, "quorum_status")["quorum_names"]
+    except CephError as err:
+        # What that means is for who knows of the other nodes to say.
+        return f"mon.{step.mon} was started, and there is no quorum: {err}"
+    return f"mon.{step.mon} was started, mons {', '.join(quorum)} are in quorum"
 
 
 def _mkfs(step: MakeMon, run: Runner) -> None:

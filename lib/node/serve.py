@@ -61,6 +61,7 @@ Answer = TypeVar("Answer")
 _ACTIONS: dict[type[Step], Callable[[Any], str]] = {
     steps.Configure: config.configure,
     steps.MakeMon: lambda step: mon.make(step, run),
+    steps.StartMon: lambda step: mon.start(step, run),
     steps.Settle: cluster.settle,
     steps.MakeMgr: lambda step: mgr.make(step, run),
     steps.MakeOsd: lambda step: osd.make(step, run),

@@ -78,6 +78,22 @@ def stop(daemons: Sequence[tuple[str, str]], run: Runner) -> None:
         run(["systemctl", "disable", "--now", *units], timeout=_STOP_PATIENCE)
 
 
+def stopped(daemons: Sequence[tuple[str, str]], run: Runner) -> tuple[str, ...]:
+    """Return which daemons, given as kind and id, do not run: ``mon.node1``."""
+    if not daemons:
+        return ()
+    units = [f"ceph-{kind}@{daemon_id}.service" for kind, daemon_id in daemons]
+    # One that systemd is about to start again is "activating", and does not run.
+    states = run(
+        ["systemctl", "is-active", *units], timeout=_PATIENCE, ok=(0, 3, 4)
+    ).split()
+    return tuple(
+        f"{kind}.{daemon_id}"
+        for (kind, daemon_id), state in zip(daemons, states, strict=False)
+        if state != "active"
+    )
+
+
 def start_failed(run: Runner) -> tuple[list[str], list[str]]:
     """Start what systemd gave up on, if it shall run at each boot.
 

@@ -342,6 +342,58 @@ def test_the_watcher_lets_be_what_an_administrator_stopped(lab: TestLab) -> None
     nothing_to_do(lab)
 
 
+# Mons
+
+
+def test_a_lost_quorum_comes_back_with_one_command(lab: TestLab) -> None:
+    """The chapter "The mons have lost their quorum" of the guide."""
+    digest = "rbd export --no-progress lab-data - | sha256sum"
+    before = lab.run("node1", digest, timeout=120).stdout
+    runs, *stopped = sorted(mons(lab))
+    names = [f"mon.{node}" for node in stopped]
+    told = "; ".join([f"mon.{runs} runs", *(f"{one} does not run" for one in names)])
+    mends = f"'gnt-storage repair' starts {', '.join(names)}"
+
+    def stop() -> None:
+        for node in stopped:
+            lab.run(node, f"systemctl disable --now ceph-mon@{node}")
+
+    def states(verb: str) -> list[str]:
+        words = f"systemctl {verb} ceph-mon@$(hostname -s); true"
+        return [lab.run(node, words).stdout.strip() for node in stopped]
+
+    stop()
+    # A node that does not answer either keeps no mon from being started.
+    daemon = "/usr/lib/ganeti/daemon-util {} ganeti-noded"
+    lab.run("node4", daemon.format("stop"))
+    try:
+        shown = " ".join(status(lab).split())
+        assert "of node group default: does not answer" in shown
+        away = "node4.lab.example does not answer"
+        assert f"the storage cluster does not answer: {told}; {away}" in shown
+        assert mends in shown
+        said = refused(lab.run("node1", "gnt-storage repair", check=False, timeout=300))
+        assert "node4.lab.example: is its node daemon running?" in said
+    finally:
+        lab.run("node4", daemon.format("start"))
+    assert states("is-active") == ["active", "active"]
+    assert set(ceph(lab, "quorum_status")["quorum_names"]) == {runs, *stopped}
+
+    stop()
+    (cluster,) = [one for one in complaints(lab) if "does not answer" in one]
+    assert f"{told}: {mends}" in cluster
+    planned = lab.run("node1", "gnt-storage repair --dry-run", timeout=120).stdout
+    for node in stopped:
+        assert f"start mon.{node} and wait for a quorum" in planned
+    assert states("is-active") == ["inactive", "inactive"]
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    assert states("is-active") == ["active", "active"]
+    assert states("is-enabled") == ["enabled", "enabled"]
+    assert set(ceph(lab, "quorum_status")["quorum_names"]) == {runs, *stopped}
+    assert lab.run("node1", digest, timeout=120).stdout == before
+    nothing_to_do(lab)
+
+
 # Disks
 
 

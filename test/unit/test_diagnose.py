@@ -133,6 +133,50 @@ def test_nodes_that_are_all_not_part_of_it_yet_are_each_said(made):
     assert [one.node for one in found(made, known)] == ["node1", "node2", "node3"]
 
 
+# A storage cluster that does not answer
+
+
+def told_alone(nodes, known=None):
+    known = members() if known is None else known
+    return diagnose.findings_of_nodes(known, nodes, PARAMS, FSID)
+
+
+def test_nodes_that_are_well_tell_of_nothing_while_ceph_is_silent(made):
+    assert told_alone(made[0]) == []
+
+
+def test_an_osd_that_does_not_run_is_told_by_its_node_alone(made):
+    nodes = [with_facts(one, stopped=("osd.1", "mon.node1")) for one in made[0]]
+    (one,) = told_alone(nodes)
+    assert one.node == "node2"
+    assert one.text == "osd.1 does not run: 'gnt-storage repair' starts it"
+    # What is left of one whose disk is elsewhere is no OSD.
+    bare = [with_facts(one, disks=(make_device(),)) for one in nodes]
+    assert not [one for one in told_alone(bare) if "does not run" in one.text]
+
+
+def test_what_a_node_lacks_by_itself_is_told_while_ceph_is_silent(made):
+    first, second, third = made[0]
+    assert first.facts.conf is not None
+    nodes = [
+        with_facts(first, loose_keys=("/etc/ceph/x",)),
+        with_facts(second, conf=first.facts.conf + "# mine\n", has_client=False),
+        with_facts(third, has_collector=False),
+    ]
+    texts = [one.text for one in told_alone(nodes)]
+    assert len(texts) == 4
+    assert any("node2: to do: write /etc/ceph/ceph.conf" in text for text in texts)
+    assert sum("to do: " in text for text in texts) == 3
+    assert any("'chown root:root /etc/ceph/x" in text for text in texts)
+
+
+def test_a_newcomer_is_told_while_ceph_is_silent(made):
+    nodes = [*made[0], make_node("node4")]
+    (one,) = told_alone(nodes, [*members(), member("node4", ready=False)])
+    assert one.node == "node4"
+    assert "'gnt-storage repair node4' makes it one" in one.text
+
+
 # Versions
 
 

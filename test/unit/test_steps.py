@@ -29,6 +29,7 @@ from ganeti_ceph.steps import (
     PlaceHost,
     RemoveMon,
     Settle,
+    StartMon,
     StartOsd,
     StopDaemons,
 )
@@ -111,6 +112,7 @@ EXAMPLES = [
         "wait for mon.node1, 2 OSDs of node4 (for 120 s at the most)",
     ),
     (AwaitHealth(120), "wait for HEALTH_OK (for 120 s at the most)"),
+    (StartMon("node1"), "start mon.node1 and wait for a quorum"),
 ]
 
 

@@ -421,11 +421,25 @@ def unreachable(uuid, sent):
 def test_a_cluster_that_was_ready_and_does_not_answer_is_not_made_again(ganeti):
     ganeti.init()
     ganeti.config.updates.clear()
-    ganeti.rpc.sent.clear()
+    ganeti.nodes.asked.clear()
     ganeti.rpc.answers("ceph_status", unreachable)
+    text = failure(ganeti)
+    assert "does not answer (node3: Operation timed out): mon.node1 runs; mon" in text
+    assert "'journalctl -u ceph-mon@HOST' says on its node" in text
+    # Nothing but the mons that there are, which are only started.
+    assert {step for _, step in ganeti.nodes.asked} == {"mon-start"}
+    assert ganeti.config.updates == []
+
+
+def test_where_no_mon_can_be_started_a_silent_cluster_is_refused(ganeti):
+    ganeti.init()
+    ganeti.config.updates.clear()
+    ganeti.rpc.sent.clear()
+    for name in ("node1", "node2", "node3"):
+        change(ganeti, name, mons=())
+    ganeti.nodes.cluster = None
     text, code = refusal(ganeti)
-    assert "does not answer: bring its mons back first" in text
-    assert "node3: Operation timed out" in text
+    assert "mon.node1 has no store; mon.node2 has no store" in text
     assert code == ganeti_errors.ECODE_STATE
 
 

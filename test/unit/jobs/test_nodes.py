@@ -263,6 +263,7 @@ def test_a_silent_storage_cluster_keeps_all_nodes(made):
     unit = Modification(made, "node3", offline=True)
     text = unit.refusal()
     assert "the storage cluster does not answer" in text
+    assert "'gnt-storage repair' starts its mons" in text
     assert "--force marks it offline" in text
     unit = Modification(made, "node3", offline=True, force=True)
     unit.run()
@@ -700,6 +701,7 @@ def test_a_removed_node_is_forgotten_first(made):
     gone = osd_of(made, "node3").id
     unit = Removal(made, "node3")
     unit.run()
+    # Their configuration names a mon less.
     assert made.nodes.asked == [
         ("node1", "mon-removal"),
         ("node1", "configure"),

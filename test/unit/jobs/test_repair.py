@@ -204,6 +204,84 @@ def test_a_silent_node_is_not_repaired(made):
     assert "no route" in text
 
 
+# The mons have lost their quorum
+
+
+def test_mons_that_were_stopped_are_started_and_the_rest_is_repaired(made):
+    change(made, "node2", has_client=False)
+    made.nodes.stop_mons("node2", "node3")
+    assert "is ready" in repair(made)
+    mons = [(f"node{number}", "mon-start") for number in (1, 2, 3)]
+    assert sorted(made.nodes.asked[:3]) == mons
+    assert ("node2", "client") in made.nodes.asked[3:]
+    told = "mon.node1 runs; mon.node2 does not run; mon.node3 does not run"
+    assert len([line for line in made.feedback if told in line]) == 1
+
+
+def test_one_mon_of_three_that_does_not_run_needs_no_waking(made):
+    made.nodes.stop_mons("node2")
+    repair(made)
+    assert ("node2", "mon") in made.nodes.asked
+    assert "mon-start" not in [step for _, step in made.nodes.asked]
+
+
+def test_a_dry_run_tells_that_the_mons_would_be_started(made):
+    made.nodes.stop_mons("node2", "node3")
+    said = repair(made, dry_run=True)
+    assert "does not answer (node3: there is no quorum): mon.node1 runs; mon" in said
+    assert "  - node2: start mon.node2 and wait for a quorum" in said
+    assert "only known when the storage cluster answers" in said
+    assert made.nodes.asked == []
+
+
+def test_mons_are_started_before_anything_else_is_found_wrong(made):
+    change(made, "node1", packages=())
+    made.nodes.stop_mons("node1", "node3")
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        repair(made)
+    assert "node1: Ceph's packages are missing" in caught.value.args[0]
+    assert made.nodes.cluster is not None
+
+
+def test_the_mons_of_the_others_do_where_one_does_not_start(made):
+    made.nodes.stop_mons("node1", "node2", "node3")
+    made.nodes.failing["node3", "mon-start"] = "its disk is full"
+    assert "is ready" in repair(made)
+    # As ever it is made, which says what it lacks.
+    assert ("node3", "mon") in made.nodes.asked
+
+
+def test_a_quorum_that_does_not_come_is_said_with_all_mons(made):
+    made.set_offline("node2")
+    made.rpc.answers("ceph_look", silent(made, made.config.find("node3").uuid))
+    made.nodes.stop_mons("node1", "node2", "node3")
+    with pytest.raises(ganeti_errors.OpExecError) as caught:
+        repair(made)
+    (text,) = str(caught.value).splitlines()
+    assert "mon.node1 runs; mon.node2 is on node2, which is offline" in text
+    assert "'gnt-node add --readd node2' brings it back" in text
+    assert "node3 with mon.node3 does not answer (no route)" in text
+    assert made.nodes.asked == [("node1", "mon-start")]
+
+
+def test_why_a_mon_did_not_start_is_said_where_there_is_no_quorum(made):
+    made.nodes.stop_mons("node2", "node3")
+    for node in ("node2", "node3"):
+        made.nodes.failing[node, "mon-start"] = "its disk is full"
+    with pytest.raises(ganeti_errors.OpExecError) as caught:
+        repair(made)
+    assert "node2: mon-start: its disk is full" in str(caught.value)
+
+
+def test_a_node_that_comes_back_brings_the_quorum_back(made):
+    made.set_offline("node3")
+    made.nodes.stop_mons("node2", "node3")
+    change(made, "node2", mons=())
+    made.config.find("node3").offline = False
+    repair(made, "node3")
+    assert made.nodes.cluster is not None
+
+
 def test_marked_out_osds_of_a_named_node_come_in_again(made):
     made.nodes.cluster = dataclasses.replace(
         made.nodes.cluster,

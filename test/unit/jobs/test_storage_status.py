@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from fakes import with_facts
 from ganeti import constants
 
 from ganeti_ceph import wire
@@ -132,6 +133,35 @@ def test_a_silent_cluster_is_an_error(made):
     ((code, item, level, text),) = unit.found
     assert (code, item, level) == (constants.CV_ECLUSTERCFG, None, "ERROR")
     assert "does not answer: node" in text
+    assert "mon.node1 runs; mon.node2 runs; mon.node3 runs: bring" in text
+
+
+def test_that_mons_are_stopped_is_said_with_the_command_and_what_nodes_tell(reporting):
+    made = reporting
+    made.nodes.stop_mons("node2", "node3")
+    uuid = made.config.find("node1").uuid
+    made.nodes.nodes[uuid] = with_facts(
+        made.nodes.nodes[uuid], loose_keys=("/etc/ceph/x",), has_client=False
+    )
+    silent = "the storage cluster does not answer: "
+    mons = "mon.node1 runs; mon.node2 does not run; mon.node3 does not run:"
+    mends = "'gnt-storage repair' starts mon.node2, mon.node3"
+    unit = Verification(made)
+    unit.run()
+    first, *others = unit.found
+    assert first[3].startswith(silent)
+    assert f"{mons} {mends}" in first[3]
+    told = " ".join(text for _, _, _, text in others)
+    assert "'chown root:root /etc/ceph/x" in told
+    assert "node1: to do: " in told
+
+    def fail(node, sent):
+        raise OSError("no quorum")
+
+    made.rpc.answers("ceph_report", fail)
+    seen = status.look(made.rpc, members(made), storage_of(made))
+    assert seen.findings[0].text == f"{silent}{mons} {mends}"
+    assert len(seen.findings) == len(unit.found)
 
 
 def test_the_screen_gets_all_in_one_question_to_ceph(reporting):
@@ -173,7 +203,11 @@ def test_a_silent_cluster_is_shown_as_such_and_its_silent_nodes(made):
     seen = status.look(made.rpc, members(made), storage_of(made))
     assert seen.report is None
     assert "no quorum" in seen.silence
-    assert [one.node for one in seen.findings] == ["node2"]
+    silent, cluster = seen.findings
+    assert silent.node == "node2"
+    assert "'systemctl restart ganeti' there" in silent.text
+    assert "'gnt-node modify --offline=yes node2' lets the others" in silent.text
+    assert "node2 with mon.node2 does not answer (no route)" in cluster.text
 
 
 def test_an_offline_node_is_not_asked(reporting):

@@ -94,6 +94,16 @@ def test_daemons_are_found_by_their_directories(tree):
     assert [(osd.id, osd.fsid, osd.osd_uuid) for osd in facts.osds] == [(3, "f", "u")]
 
 
+def test_mons_and_osds_that_do_not_run_are_told(tree):
+    for kind, name in (("mon", "ceph-node1"), ("mgr", "ceph-node1"), ("osd", "ceph-3")):
+        (files.DATA / kind / name).mkdir(parents=True)
+    (files.DATA / "osd" / "ceph-3" / "ceph_fsid").write_text("f\n")
+    runner = programs("trixie")
+    units = ("ceph-mon@node1.service", "ceph-osd@3.service")
+    runner.knows("systemctl", "is-active", *units, output="active\nfailed\n", code=3)
+    assert look.look(Look((), ()), runner).stopped == ("osd.3",)
+
+
 def test_an_osds_device_is_where_its_link_leads_or_gone(tree, tmp_path):
     (tmp_path / "sdb").touch()
     (tmp_path / "by-id").symlink_to(tmp_path / "sdb")

@@ -14,7 +14,7 @@ from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import CephError, ExecError
 from ganeti_ceph.node import files, mon, services
 from ganeti_ceph.secret import Secret
-from ganeti_ceph.steps import Keys, MakeMon
+from ganeti_ceph.steps import Keys, MakeMon, StartMon
 
 MEMBERS = (Mon("node1", "192.0.2.1"), Mon("node2", "2001:db8::2"))
 KEYS = Keys(Secret("m0n-s3cret=="), Secret("adm1n-s3cret=="))
@@ -304,6 +304,39 @@ def test_a_power_cut_after_the_former_store_went_is_made_good(had, run, storage)
     run.knows("ceph-mon", effect=had)
     mon.make(BACK, run)
     assert (store() / "store.db").exists()
+
+
+# A storage cluster that does not answer
+
+
+def test_a_mon_with_a_store_is_started_and_the_quorum_told(run, tree, storage, systemd):
+    (store() / "store.db").mkdir(parents=True)
+    told = mon.start(StartMon("node1"), run)
+    assert UNIT in systemd.running & systemd.enabled
+    assert told == "mon.node1 was started, mons node1, node2, node3 are in quorum"
+    assert storage.bounds[0]["client_mount_timeout"] == str(mon._QUORUM_PATIENCE)
+
+
+def test_without_a_store_nothing_is_made_or_started(run, tree, storage, systemd):
+    store().mkdir(parents=True)
+    with pytest.raises(ExecError, match="no store"):
+        mon.start(StartMon("node1"), run)
+    assert run.calls == []
+    assert list(store().iterdir()) == []
+
+
+def test_that_no_quorum_came_is_no_failure_of_the_mon(run, tree, storage, systemd):
+    (store() / "store.db").mkdir(parents=True)
+    storage.reachable = False
+    told = mon.start(StartMon("node1"), run)
+    assert "mon.node1 was started, and there is no quorum: cannot connect" in told
+    assert UNIT in systemd.running
+
+
+def test_the_job_waits_for_a_quorum_longer_than_the_node_does():
+    starting = 4 * services._PATIENCE
+    # To connect, and to ask.
+    assert StartMon.limit > starting + 2 * mon._QUORUM_PATIENCE
 
 
 def test_the_job_waits_for_a_mon_longer_than_the_node_does():

@@ -99,6 +99,21 @@ def test_a_daemon_that_does_not_stop_is_a_failure(tree, run):
         services.stop([("mon", "node1")], run)
 
 
+@pytest.mark.parametrize("code", [0, 3, 4])
+def test_daemons_that_do_not_run_are_told_by_name(run, code):
+    states = "active\ninactive\nactivating\nfailed\nactive\n"
+    run.knows("systemctl", "is-active", output=states, code=code)
+    daemons = [("mon", "node1"), *(("osd", str(number)) for number in range(4))]
+    assert services.stopped(daemons, run) == ("osd.0", "osd.1", "osd.2")
+    (argv,) = run.calls
+    assert argv[2:4] == ["ceph-mon@node1.service", "ceph-osd@0.service"]
+
+
+def test_without_daemons_none_is_asked_for(run):
+    assert services.stopped([], run) == ()
+    assert run.calls == []
+
+
 def test_an_osd_may_take_the_time_that_systemd_gives_it_to_stop():
     assert 90 < services._STOP_PATIENCE < StopDaemons.limit
 
