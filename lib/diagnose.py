@@ -20,6 +20,7 @@ from ganeti_ceph.steps import (
     Keys,
     MakeClient,
     MakeCollector,
+    SecureKeys,
     Settle,
     names_of,
 )
@@ -214,18 +215,13 @@ def _of_nodes_alone(nodes: Sequence[Node]) -> list[Finding]:
     found += [
         Finding(
             node.name,
-            f"{path} may be read by others: 'chown {_owner(path)} {path}; chmod 600"
-            f" {path}' mends it there",
+            f"{path} has another owner or mode than a key should: 'gnt-storage repair'"
+            " mends that",
         )
         for node in nodes
         for path in node.facts.loose_keys
     ]
     return found
-
-
-def _owner(key: str) -> str:
-    """Return whose a file with a key is: of a daemon of Ceph's, or root's."""
-    return "ceph:ceph" if key.startswith("/var/lib/ceph/") else "root:root"
 
 
 def _strangers(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[Finding]:
@@ -387,6 +383,6 @@ def _drift(
         for stage in made.stages
         for uuid, steps in stage.steps
         for step in steps
-        if not isinstance(step, AwaitHealth | AwaitDaemons | Settle)
+        if not isinstance(step, AwaitHealth | AwaitDaemons | Settle | SecureKeys)
         and (cluster is not None or isinstance(step, _OF_ITS_NODE))
     ]

@@ -40,6 +40,7 @@ from ganeti_ceph.steps import (
     MarkOsds,
     PlaceHost,
     RemoveMon,
+    SecureKeys,
     Settle,
     StartOsd,
     Step,
@@ -618,7 +619,12 @@ def plan(
     )
     stages = [
         _stage(
-            "configuration", nodes, lambda node: _configure(node, conf, keys, new_keys)
+            "configuration",
+            nodes,
+            lambda node: (
+                *_configure(node, conf, keys, new_keys),
+                *(_secure_keys(node) if node in newcomers else ()),
+            ),
         ),
         _stage(
             "mons",
@@ -721,6 +727,11 @@ def _configure(
         return ()
     admin = keys.admin if has_mon else None
     return (Configure(conf, node.places, node.host, admin),)
+
+
+def _secure_keys(node: Node) -> tuple[Step, ...]:
+    loose = node.facts.loose_keys
+    return (SecureKeys(loose),) if loose else ()
 
 
 def _mon(

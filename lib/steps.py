@@ -69,6 +69,19 @@ class Configure:
 
 
 @dataclasses.dataclass(frozen=True)
+class SecureKeys:
+    """Give files with keys the owner and mode that they should have."""
+
+    name: ClassVar[str] = "key-owners"
+    limit: ClassVar[int] = 60
+    paths: tuple[str, ...]
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return f"make {', '.join(self.paths)} readable by the owner alone"
+
+
+@dataclasses.dataclass(frozen=True)
 class MakeMon:
     """Make a monitor and start it; a half-made or stopped one is finished."""
 
@@ -495,6 +508,7 @@ def names_of(osds: Iterable[int]) -> str:
 
 Step = (
     Configure
+    | SecureKeys
     | MakeMon
     | StartMon
     | Settle
@@ -522,6 +536,7 @@ KINDS: dict[str, type[Step]] = {
     kind.name: kind
     for kind in (
         Configure,
+        SecureKeys,
         MakeMon,
         StartMon,
         Settle,

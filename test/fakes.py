@@ -179,6 +179,8 @@ def effect(
         text = cephconf.render(step.conf, step.place, step.hostname)
         has_keys = node.facts.has_keys or step.admin is not None
         return with_facts(node, conf=text, has_keys=has_keys), cluster
+    if isinstance(step, steps.SecureKeys):
+        return with_facts(node, loose_keys=()), cluster
     if isinstance(step, steps.MakeMon):
         node = with_facts(node, mons=(step.id,))
         if cluster is not None:

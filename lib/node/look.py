@@ -8,7 +8,7 @@ from pathlib import Path
 from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import NodeFacts, OsdDir
-from ganeti_ceph.node import collector, devices, files, services
+from ganeti_ceph.node import collector, devices, files, keys, services
 from ganeti_ceph.plan import PACKAGES
 from ganeti_ceph.rpc import Look
 from ganeti_ceph.run import Runner
@@ -40,7 +40,7 @@ def look(asked: Look, run: Runner) -> NodeFacts:
         ),
         addresses=addresses(run),
         device_mapper="device-mapper" in Path("/proc/misc").read_text(),
-        loose_keys=_loose_keys(),
+        loose_keys=keys.loose(),
         stopped=services.stopped(
             [*(("mon", one) for one in mons), *(("osd", str(one.id)) for one in osds)],
             run,
@@ -61,24 +61,6 @@ def _packages(run: Runner) -> tuple[tuple[str, str], ...]:
     )
     rows = [line.split() for line in output.splitlines()]
     return tuple((row[1], row[2]) for row in rows if row[0] == "installed")
-
-
-def _loose_keys() -> tuple[str, ...]:
-    """Return the files with keys that others than their owner may read."""
-    users = (DISK_USER, collector.USER)
-    ours = [files.ADMIN_KEYRING, *(files.keyring(user) for user in users)]
-    theirs = sorted(files.DATA.glob("*/*/keyring"))
-    theirs += sorted(files.DATA.glob("bootstrap-*/ceph.keyring"))
-    loose = []
-    for path in (*ours, *theirs):
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            continue
-        owner = (0, 0) if path in ours else files.ceph_ids()
-        if found.st_mode & 0o077 or (found.st_uid, found.st_gid) not in ((0, 0), owner):
-            loose.append(str(path))
-    return tuple(loose)
 
 
 def _daemons(kind: str) -> tuple[str, ...]:

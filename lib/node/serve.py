@@ -18,6 +18,7 @@ from ganeti_ceph.node import (
     files,
     images,
     inventory,
+    keys,
     look,
     members,
     mgr,
@@ -60,6 +61,7 @@ Answer = TypeVar("Answer")
 #: What does each kind of step.
 _ACTIONS: dict[type[Step], Callable[[Any], str]] = {
     steps.Configure: config.configure,
+    steps.SecureKeys: keys.secure,
     steps.MakeMon: lambda step: mon.make(step, run),
     steps.StartMon: lambda step: mon.start(step, run),
     steps.Settle: cluster.settle,

@@ -479,7 +479,7 @@ def test_what_differs_is_verified_and_mended(lab: TestLab) -> None:
     assert "to do: write /etc/ceph/ceph.conf" in found
     assert f"to do: {DISK}: start osd." in found
     path = "/etc/ceph/ceph.client.ganeti.keyring"
-    assert f"node {NODE3}: {path} may be read by others" in found
-    lab.run("node3", f"chmod 600 {path}")
+    assert f"node {NODE3}: {path} has another owner or mode" in found
     lab.run("node1", "gnt-storage repair", timeout=300)
+    assert lab.run("node3", f"stat -c '%a %U' {path}").stdout == "600 root\n"
     nothing_to_do(lab)

@@ -28,6 +28,7 @@ from ganeti_ceph.steps import (
     MarkOsds,
     PlaceHost,
     RemoveMon,
+    SecureKeys,
     Settle,
     StartMon,
     StartOsd,
@@ -112,6 +113,10 @@ EXAMPLES = [
         "wait for mon.node1, 2 OSDs of node4 (for 120 s at the most)",
     ),
     (AwaitHealth(120), "wait for HEALTH_OK (for 120 s at the most)"),
+    (
+        SecureKeys(("/etc/ceph/a", "/var/lib/ceph/b")),
+        "make /etc/ceph/a, /var/lib/ceph/b readable by the owner alone",
+    ),
     (StartMon("node1"), "start mon.node1 and wait for a quorum"),
 ]
 

@@ -95,6 +95,17 @@ def test_a_stopped_osd_is_started(made):
     assert made.nodes.nodes[uuid].facts.disks
 
 
+def test_keys_get_their_owners_again_where_it_is_about_their_node(made):
+    for name in ("node1", "node2"):
+        change(made, name, loose_keys=("/etc/ceph/a",))
+    repair(made, "node2")
+    changed = [node for node, step in made.nodes.asked if step == "key-owners"]
+    assert changed == ["node2"]
+    repair(made)
+    assert ("node1", "key-owners") in made.nodes.asked
+    assert "there is nothing to do" in repair(made)
+
+
 def test_a_finished_cluster_need_not_be_healthy_in_the_end(made):
     made.nodes.cluster = dataclasses.replace(made.nodes.cluster, health="HEALTH_WARN")
     change(made, "node2", has_client=False)

@@ -152,7 +152,7 @@ def test_that_mons_are_stopped_is_said_with_the_command_and_what_nodes_tell(repo
     assert first[3].startswith(silent)
     assert f"{mons} {mends}" in first[3]
     told = " ".join(text for _, _, _, text in others)
-    assert "'chown root:root /etc/ceph/x" in told
+    assert "/etc/ceph/x has another owner or mode than a key should" in told
     assert "node1: to do: " in told
 
     def fail(node, sent):

@@ -1,8 +1,6 @@
 """The facts of a node, from what its programs and files say."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from fakes import RELEASES, FakeRunner, recorded
@@ -158,92 +156,3 @@ def test_each_disk_that_is_asked_for_is_looked_at(tree, tmp_path):
         f"{tmp_path}/sdz",
     ]
     assert [device.path for device in facts.db_devices] == [f"{tmp_path}/nvme0"]
-
-
-# Keys
-
-
-@pytest.fixture
-def key(tree, tmp_path, monkeypatch):
-    """Make a file with a key; it belongs to root unless told otherwise."""
-    users = {
-        "disks": tmp_path / "etc/ceph/ceph.client.disks.keyring",
-        "collector": tmp_path / "etc/ceph/ceph.client.collector.keyring",
-    }
-    places = {"admin": files.ADMIN_KEYRING, **users}
-    for kind, name in (("mon", "node1"), ("mgr", "node1"), ("osd", "3")):
-        places[kind] = files.daemon_dir(kind, name) / "keyring"
-    places["bootstrap"] = files.DATA / "bootstrap-osd" / "ceph.keyring"
-    names = {"ganeti": "disks", "ganeti-collector": "collector"}
-    monkeypatch.setattr(files, "keyring", lambda user: users[names[user]])
-    real = Path.stat
-
-    def stat(path, **options):
-        found = list(real(path, **options))
-        found[4:6] = tree.owner(path) or (0, 0)
-        return os.stat_result(found)
-
-    monkeypatch.setattr(Path, "stat", stat)
-
-    def key(place, mode=0o600, owner=(0, 0)):
-        path = places[place]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        path.chmod(mode)
-        os.chown(path, *owner)
-        return str(path)
-
-    return key
-
-
-def loose():
-    return look.look(Look((), ()), programs("trixie")).loose_keys
-
-
-#: Ceph gives the last one to those who make OSDs.
-DAEMONS = ("mon", "mgr", "osd", "bootstrap")
-
-
-def test_no_key_is_not_a_loose_one(tree, key):
-    assert loose() == ()
-
-
-@pytest.mark.parametrize("place", ["admin", "disks", "collector", *DAEMONS])
-@pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
-def test_a_key_that_its_owner_alone_reads_is_well(key, place, mode):
-    key(place, mode)
-    assert loose() == ()
-
-
-@pytest.mark.parametrize("place", ["admin", "disks", "collector", *DAEMONS])
-@pytest.mark.parametrize("mode", [0o640, 0o620, 0o604, 0o601, 0o644])
-def test_a_key_that_others_may_use_is_told(key, place, mode):
-    assert loose() == ()
-    path = key(place, mode)
-    assert loose() == (path,)
-
-
-@pytest.mark.parametrize("place", DAEMONS)
-def test_a_daemons_key_may_be_cephs(tree, key, place):
-    key(place, owner=tree.CEPH)
-    assert loose() == ()
-
-
-@pytest.mark.parametrize("place", ["admin", "disks", "collector"])
-def test_a_key_for_root_may_not_be_cephs(tree, key, place):
-    path = key(place, owner=tree.CEPH)
-    assert loose() == (path,)
-
-
-@pytest.mark.parametrize("place", ["admin", *DAEMONS])
-@pytest.mark.parametrize("owner", [(1000, 1000), (0, 1000), (1000, 0)])
-def test_a_key_is_nobody_elses(key, place, owner):
-    path = key(place, owner=owner)
-    assert loose() == (path,)
-
-
-def test_all_loose_keys_are_told_and_no_other(tree, key):
-    wanted = {key("admin", 0o644), key("osd", 0o640, tree.CEPH)}
-    key("mon", owner=tree.CEPH)
-    key("disks")
-    assert set(loose()) == wanted
