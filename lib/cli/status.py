@@ -1,13 +1,18 @@
 """What ``gnt-storage status`` prints: one screen."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ganeti_ceph.diagnose import Member
-from ganeti_ceph.facts import Report
+from ganeti_ceph.facts import Osd, OsdUse, Report
 from ganeti_ceph.jobs.status import Status
 from ganeti_ceph.words import duration, size
 
 _BAR = 30
+#: How many OSDs of a node are named; of more, those that are not well.
+_NAMED = 4
+#: How many nodes have a line each; of more, those that are not well.
+_NODES = 24
 
 
 def lines(status: Status) -> Iterator[str]:
@@ -80,19 +85,64 @@ def recovery(report: Report) -> str:
 def _nodes(members: Iterable[Member], report: Report) -> Iterator[str]:
     known = list(members)
     use = {one.id: one for one in report.osds}
-    width = max((len(one.name) for one in known), default=0)
-    for one in known:
+    osds: dict[str | None, list[Osd]] = {}
+    for osd in sorted(report.cluster.osds, key=lambda osd: osd.id):
+        osds.setdefault(osd.host, []).append(osd)
+    shown, hidden = known, []
+    if len(known) > _NODES:
+        ill = [one for one in known if not _is_well(one, osds.get(one.host, []))]
+        shown, hidden = ill[:_NODES], ill[_NODES:]
+    width = max((len(one.name) for one in shown), default=0)
+    for one in shown:
         state = "offline" if one.offline else "drained" if one.drained else "online"
-        osds = []
-        for osd in sorted(report.cluster.osds, key=lambda osd: osd.id):
-            if osd.host != one.host:
-                continue
-            words = [f"osd.{osd.id}", "up" if osd.up else "DOWN"]
-            words += [] if osd.inside else ["out"]
-            if osd.id in use and use[osd.id].size:
-                words.append(f"{100 * use[osd.id].used // use[osd.id].size} %")
-            osds.append(" ".join(words))
-        yield f"{one.name:{width}}  {state:7}  {', '.join(osds) or 'no OSD'}"
+        yield f"{one.name:{width}}  {state:7}  {_osds(osds.get(one.host, []), use)}"
+    if hidden:
+        yield f"{len(hidden)} more are not well: 'gnt-cluster verify' names all"
+    well = [one for one in known if one not in shown and one not in hidden]
+    if well:
+        count = sum(len(osds.get(one.host, [])) for one in well)
+        yield f"{len(well)} nodes are online with {count} OSDs, all up and in"
+
+
+def _is_well(member: Member, osds: Iterable[Osd]) -> bool:
+    good = all(_state(osd) == "up" for osd in osds)
+    return good and not (member.offline or member.drained)
+
+
+def _state(osd: Osd) -> str:
+    return ("up" if osd.up else "DOWN") + ("" if osd.inside else " out")
+
+
+def _osds(osds: Sequence[Osd], use: Mapping[int, OsdUse]) -> str:
+    """Say how a node's OSDs are: where they are many only those that are not well."""
+    if len(osds) <= _NAMED:
+        return ", ".join(_osd(one, use) for one in osds) or "no OSD"
+    counts = Counter(map(_state, osds))
+    well = counts.pop("up", 0)
+    parts = [f"{well} up{_span(osds, use)}"] if well else []
+    if counts.total() <= _NAMED:
+        parts += [_osd(one, use) for one in osds if _state(one) != "up"]
+    else:
+        parts += [f"{count} {state}" for state, count in sorted(counts.items())]
+    return ", ".join(parts)
+
+
+def _osd(osd: Osd, use: Mapping[int, OsdUse]) -> str:
+    percent = _percent(osd, use)
+    full = "" if percent is None else f" {percent} %"
+    return f"osd.{osd.id} {_state(osd)}{full}"
+
+
+def _span(osds: Iterable[Osd], use: Mapping[int, OsdUse]) -> str:
+    """Say how full those are that are well, from the emptiest to the fullest."""
+    found = [_percent(one, use) for one in osds if _state(one) == "up"]
+    known = [one for one in found if one is not None]
+    return f" {'-'.join(map(str, sorted({min(known), max(known)})))} %" if known else ""
+
+
+def _percent(osd: Osd, use: Mapping[int, OsdUse]) -> int | None:
+    found = use.get(osd.id)
+    return 100 * found.used // found.size if found and found.size else None
 
 
 def bar(used: int, total: int) -> str:

@@ -200,6 +200,91 @@ def test_how_full_an_osd_is_is_shown_where_it_is_known(cluster, use, words):
     assert line("node1", report) == f"online   {words}"
 
 
+def node_of(cluster, count, *, down=(), out=()):
+    """Return a report in which node1 has so many OSDs, of which some are not well."""
+    osd = dataclasses.replace(cluster.osds[0], host="node1", up=True, inside=True)
+    osds = tuple(
+        dataclasses.replace(osd, id=id, up=id not in down, inside=id not in out)
+        for id in range(count)
+    )
+    use = tuple(OsdUse(id, 1000, 100 + 10 * id) for id in range(count))
+    return report_of(dataclasses.replace(cluster, osds=osds), osds=use)
+
+
+@pytest.mark.parametrize(
+    ("count", "wrong", "words"),
+    [
+        (4, {}, "osd.0 up 10 %, osd.1 up 11 %, osd.2 up 12 %, osd.3 up 13 %"),
+        (5, {}, "5 up 10-14 %"),
+        (24, {}, "24 up 10-33 %"),
+        (24, {"down": {3}}, "23 up 10-33 %, osd.3 DOWN 13 %"),
+        (5, {"down": {0}, "out": {0, 4}}, "3 up 11-13 %, osd.0 DOWN out 10 %, osd.4"),
+        # As many as are named where all are well.
+        (24, {"out": range(4)}, "20 up 14-33 %, osd.0 up out 10 %, osd.1 up out"),
+        (24, {"out": range(5)}, "19 up 15-33 %, 5 up out"),
+        (24, {"down": range(24), "out": range(20)}, "4 DOWN, 20 DOWN out"),
+    ],
+)
+def test_of_many_osds_those_that_are_not_well_are_named(cluster, count, wrong, words):
+    shown = line("node1", node_of(cluster, count, **wrong))
+    assert shown.startswith(f"online   {words}")
+
+
+def test_many_osds_of_which_nobody_knows_how_full_they_are_are_counted(cluster):
+    report = dataclasses.replace(node_of(cluster, 24), osds=())
+    assert line("node1", report) == "online   24 up"
+
+
+@pytest.fixture(scope="module")
+def large(cluster):
+    """150 nodes with 24 OSDs each."""
+    osd = dataclasses.replace(cluster.osds[0], up=True, inside=True)
+    osds = tuple(
+        dataclasses.replace(osd, id=id, host=f"node{id // 24}") for id in range(3600)
+    )
+    known = [member(f"node{number}") for number in range(150)]
+    return dataclasses.replace(cluster, osds=osds), known
+
+
+def test_150_nodes_with_24_disks_are_one_screen(large):
+    cluster, known = large
+    use = tuple(OsdUse(id, 1000, 123) for id in range(3600))
+    report = report_of(cluster, osds=use)
+    lines = shown(report, known)
+    assert lines[-1] == "150 nodes are online with 3600 OSDs, all up and in"
+    assert len(lines) == 11
+    known = [dataclasses.replace(known[0], drained=True), *known[1:]]
+    lines = shown(report_of(changed(cluster, "node7", inside=False), osds=use), known)
+    assert lines[-3:] == [
+        "node0  drained  24 up 12 %",
+        "node7  online   24 up out",
+        "148 nodes are online with 3552 OSDs, all up and in",
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{"up": False}, {"up": False, "inside": False}])
+def test_the_screen_is_bounded_however_much_is_wrong(large, wrong):
+    cluster, known = large
+    ill = tuple(dataclasses.replace(osd, **wrong) for osd in cluster.osds)
+    # In each node one is well, some are not, in all ways.
+    mixed = tuple(
+        dataclasses.replace(osd, up=osd.id % 3 > 0, inside=osd.id % 4 > 0)
+        for osd in cluster.osds
+    )
+    for osds in (ill, mixed):
+        report = report_of(dataclasses.replace(cluster, osds=osds), osds=())
+        lines = shown(report, known)
+        assert len(lines) == 10 + 24 + 1
+        assert max(map(len, lines[10:])) <= 80
+        assert lines[-1] == "126 more are not well: 'gnt-cluster verify' names all"
+
+
+@pytest.mark.parametrize(("count", "lines"), [(24, 24), (25, 1)])
+def test_each_node_has_a_line_where_they_are_few(large, count, lines):
+    cluster, known = large
+    assert len(shown(report_of(cluster, osds=()), known[:count])) == 10 + lines
+
+
 def test_without_a_node_there_is_a_screen_all_the_same(cluster):
     assert shown(report_of(cluster), members=[])[-1] == ""
 
