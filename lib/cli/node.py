@@ -10,7 +10,7 @@ from ganeti import errors as ganeti_errors
 from ganeti_ceph import state
 from ganeti_ceph.errors import Error
 from ganeti_ceph.jobs import command
-from ganeti_ceph.state import Phase
+from ganeti_ceph.state import GroupState, Phase
 
 
 def extend_commands(commands: dict[str, Any]) -> None:
@@ -26,7 +26,11 @@ def add(stock: Callable[[Any, list[str]], Any], opts: Any, names: list[str]) -> 
         return code
     # As Ganeti knows it, whatever other name was given.
     name = netutils.GetHostname(name=names[0]).name
-    if not _in_storage(name):
+    group, storage = _storage_of(name)
+    if storage is None:
+        return code
+    if storage.phase is not Phase.READY:
+        cli.ToStdout("%s", _unfinished(group, storage.phase))
         return code
     op = opcodes.OpRestrictedCommand(
         nodes=[], use_locking=False, command=command.render("repair", nodes=name)
@@ -47,12 +51,25 @@ def add(stock: Callable[[Any, list[str]], Any], opts: Any, names: list[str]) -> 
     return code
 
 
-def _in_storage(name: str) -> bool:
+def _unfinished(group: str, phase: Phase) -> str:
+    """Say what makes the storage cluster of a group that has no finished one."""
+    if phase is Phase.INITIALISING:
+        # Only here: other commands need not load what it is with.
+        from ganeti_ceph.jobs.survey import half_made
+
+        return half_made(group)
+    return (
+        f"group {group} is marked for storage, and has none yet: 'gnt-storage"
+        f" init-distributed-storage -s ceph {group}' makes it"
+    )
+
+
+def _storage_of(node: str) -> tuple[str, GroupState | None]:
+    """Return the name of a node's group, and how far its storage is."""
     client = cli.GetClient()
-    ((group,),) = client.QueryNodes(names=[name], fields=["group"], use_locking=False)
+    ((group,),) = client.QueryNodes(names=[node], fields=["group"], use_locking=False)
     ((tags,),) = client.QueryGroups(names=[group], fields=["tags"], use_locking=False)
     try:
-        found = state.group_state(tags)
+        return group, state.group_state(tags)
     except Error:
-        return False
-    return found is not None and found.phase is Phase.READY
+        return group, None

@@ -76,13 +76,27 @@ def test_a_node_is_added_and_then_made_part_of_the_storage(command):
     assert "the storage cluster is ready" in command.said().out
 
 
-@pytest.mark.parametrize(
-    "tags", [[], ["ceph:storage:marked"], ["ceph:storage:bogus"], ["web"]]
-)
-def test_without_a_finished_storage_cluster_it_is_ganetis_alone(command, tags):
+@pytest.mark.parametrize("tags", [[], ["ceph:storage:bogus"], ["web"]])
+def test_without_storage_it_is_ganetis_alone(command, tags):
     command.tags = tags
     command.run()
     assert command.jobs == ["Ganeti's own"]
+    assert command.said().out == ""
+
+
+@pytest.mark.parametrize(
+    ("tag", "words"),
+    [
+        ("marked", "group default is marked for storage, and has none yet"),
+        (f"initialising:{FSID}", "the storage cluster of group default is half made"),
+    ],
+)
+def test_where_the_storage_is_not_made_yet_the_command_is_said(command, tag, words):
+    command.tags = [f"ceph:storage:{tag}"]
+    assert not command.run()
+    assert command.jobs == ["Ganeti's own"]
+    (line,) = command.said().out.splitlines()
+    assert line.startswith(f"{words}: 'gnt-storage init-distributed-storage -s ceph")
 
 
 def test_what_ganeti_did_not_add_is_not_made_part_of_anything(command):
