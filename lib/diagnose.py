@@ -251,7 +251,9 @@ def _differences(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[F
     """Say where Ganeti and Ceph think differently of a node."""
     for one in members:
         osds = [osd for osd in cluster.osds if osd.host == one.host]
-        up = ", ".join(f"osd.{osd.id}" for osd in osds if osd.up)
+        up = names_of(osd.id for osd in osds if osd.up)
+        if one.host in cluster.quorum:
+            up = ", ".join(filter(None, (up, f"mon.{one.host}")))
         inside = ", ".join(f"osd.{osd.id}" for osd in osds if osd.inside)
         # Ceph itself marks those out that are down, and then that is not the matter.
         outside = names_of(osd.id for osd in osds if osd.up and not osd.inside)
@@ -261,7 +263,8 @@ def _differences(members: Iterable[Member], cluster: ClusterFacts) -> Iterable[F
                 f"it is offline, and {up} of it runs: 'gnt-node add --readd {one.name}'"
                 f" brings it back, 'gnt-node modify --offline=yes {one.name}' stops it",
             )
-        if one.offline and one.host in {mon.id for mon in cluster.mons}:
+        waits = {mon.id for mon in cluster.mons}.difference(cluster.quorum)
+        if one.offline and one.host in waits:
             yield Finding(
                 one.name,
                 f"it is offline, and mon.{one.host} still counts for the quorum; if it"

@@ -242,6 +242,9 @@ def test_a_rack_that_comes_back_has_a_mon_again(guest: Guest) -> None:
     lab.run("node4", f"systemctl start ceph-osd@{osd}")
     await_up(lab, "node4", osd)
     again = "gnt-node modify --offline=yes node4"
+    differs = f"it is offline, and osd.{osd} of it runs: 'gnt-node add --readd node4"
+    assert f"node4.lab.example: {differs}.lab.example' brings it back" in status(lab)
+    assert any(differs in line for line in complaints(lab))
     said = refused(lab.run("node1", "gnt-node remove node4", check=False))
     assert f"osd.{osd} still run: '{again}' once more stops them" in said
     go_offline(lab, "node4")

@@ -229,12 +229,21 @@ def test_an_offline_node_with_a_running_osd_is_a_contradiction(made):
     assert one.error
 
 
-def test_an_offline_node_with_a_mon_in_the_map_is_one_whether_it_answers_or_not(made):
-    for cluster in (changed(made[1], "node2", up=False), down(made, "node2")[1]):
-        (one,) = of_node(found((made[0], cluster), members(**OFFLINE)))
-        assert "mon.node2 still counts for the quorum" in one.text
-        assert "'gnt-node modify --offline=yes node2'" in one.text
-        assert not one.error
+def test_an_offline_node_with_a_mon_in_quorum_is_a_contradiction(made):
+    (one,) = of_node(found(made, members(**OFFLINE)))
+    assert "it is offline, and osd.1, mon.node2 of it runs" in one.text
+    cluster = changed(made[1], "node2", up=False)
+    (one,) = of_node(found((made[0], cluster), members(**OFFLINE)))
+    assert "it is offline, and mon.node2 of it runs" in one.text
+    assert "'gnt-node modify --offline=yes node2' stops it" in one.text
+    assert one.error
+
+
+def test_an_offline_node_whose_mon_others_may_need_is_said(made):
+    (one,) = of_node(found(down(made, "node2"), members(**OFFLINE)))
+    assert "mon.node2 still counts for the quorum" in one.text
+    assert "'gnt-node modify --offline=yes node2'" in one.text
+    assert not one.error
 
 
 def test_an_offline_node_that_ceph_can_do_without_is_none(made):
