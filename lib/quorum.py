@@ -56,6 +56,7 @@ def _states(
     named = _named(nodes, fsid)
     hosts = {node.host: node for node in nodes}
     away = {name.partition(".")[0]: name for name in offline}
+    quiet = {name.partition(".")[0] for name in silent}
     for mon in sorted(named):
         node = hosts.get(mon)
         if node is not None:
@@ -70,6 +71,8 @@ def _states(
                 f"mon.{mon} is on {away[mon]}, which is offline ('gnt-node add"
                 f" --readd {away[mon]}' brings it back)"
             )
+        elif mon not in quiet:
+            yield f"mon.{mon} is on no node of the group"
     for name, why in silent.items():
         # Where no node answers, nobody knows which had a mon.
         host = name.partition(".")[0]

@@ -67,6 +67,11 @@ def test_a_mon_without_a_store_is_told_as_such(made):
     assert told == "mon.node1 has no store; mon.node2 runs; mon.node3 runs"
 
 
+def test_a_mon_on_a_host_that_is_no_node_is_told_as_such(made):
+    told = quorum.told(made[1:], {}, [], FSID)
+    assert told.startswith("mon.node1 is on no node of the group; mon.node2 runs")
+
+
 def test_where_nobody_answers_that_is_told():
     told = quorum.told([], {"node1": "no route", "node2": "off"}, ["node3"], FSID)
     assert told == "node1 does not answer (no route); node2 does not answer (off)"
