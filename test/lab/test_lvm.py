@@ -180,6 +180,9 @@ def test_a_replaced_disk_gets_an_osd_of_the_old_id(guest: Guest) -> None:
 def test_what_a_node_had_is_destroyed_only_with_wipe(guest: Guest) -> None:
     lab = guest.lab
     (number,) = osds(lab)["node3"]
+    # The mgr's own, too.
+    resize = "for pool in $(ceph osd pool ls); do ceph osd pool set $pool size 2; done"
+    lab.run("node1", resize)
     lab.run("node1", f"gnt-node modify --drained=yes {NODE3}")
     wait_clean(lab)
     lab.run("node1", f"gnt-node modify --drained=no --offline=yes {NODE3}")
