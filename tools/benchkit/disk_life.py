@@ -29,11 +29,12 @@ STOCK = "the rbd program"
 
 
 def measure_life(lab: Lab, runs: int) -> None:
-    """Compare making, copying and removing a disk with what stock Ganeti runs."""
+    """Compare making, copying, removing and cloning a disk with the rbd program."""
     titles = {
         "create": "make a disk",
         "copy": "copy a disk's content (64 MiB in it)",
         "remove": "remove the copy",
+        "clone": "clone a disk (64 MiB in it)",
     }
     tables = {work: Table(f"{title}, 1 GiB", "s", 3) for work, title in titles.items()}
     jobs = Table("gnt-instance add and remove, one disk of 1 GiB", "s", 1)

@@ -22,6 +22,9 @@ import rbd
 from ganeti import backend, constants, objects
 from ganeti.storage import bdev
 
+from ganeti_ceph.disk import image as images
+from ganeti_ceph.disk.uri import Place
+
 THREADS = 8
 DATA = 64 * 1024**2
 
@@ -61,11 +64,10 @@ def pipe(source, target):
 
 
 def life(pool, size, turns):
-    """Make, copy and remove disks in both ways, in turns."""
+    """Make, copy, remove and clone disks in both ways, in turns."""
     size = int(size)
-    taken = {
-        work: {"extension": [], "rbd": []} for work in ("create", "copy", "remove")
-    }
+    works = ("create", "copy", "remove", "clone")
+    taken = {work: {"extension": [], "rbd": []} for work in works}
 
     def create(one):
         backend.BlockdevCreate(one, size, "bench", True, "", False)
@@ -103,9 +105,26 @@ def life(pool, size, turns):
                 ["rbd", "import", "--no-progress", "-p", pool, "-", name],
             )
 
+        def stock_clone(name):
+            # The snapshot goes at once, as the extension's does.
+            snapshot = f"{pool}/bench.source@{name}"
+            program("rbd", "snap", "create", "--no-progress", snapshot)
+            program(
+                *("rbd", "clone", "--rbd-default-clone-format=2"),
+                *(snapshot, f"{pool}/{name}"),
+            )
+            program("rbd", "snap", "rm", "--no-progress", snapshot)
+
         seconds["copy", "rbd"] = timed(stock_copy, theirs)
         seconds["remove", "extension"] = timed(backend.BlockdevRemove, ours)
         seconds["remove", "rbd"] = timed(rbd_rm, theirs)
+        origin = Place(pool).volume("bench.source")
+        seconds["clone", "extension"] = timed(
+            images.clone, [(origin, f"bench.c{turn}")]
+        )
+        seconds["clone", "rbd"] = timed(stock_clone, f"bench.d{turn}")
+        rbd_rm(f"bench.c{turn}")
+        rbd_rm(f"bench.d{turn}")
         if turn >= 0:
             for (work, way), one in seconds.items():
                 taken[work][way].append(one)
