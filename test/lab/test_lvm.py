@@ -185,7 +185,7 @@ def test_what_a_node_had_is_destroyed_only_with_wipe(guest: Guest) -> None:
     lab.run("node1", resize)
     lab.run("node1", f"gnt-node modify --drained=yes {NODE3}")
     wait_clean(lab)
-    lab.run("node1", f"gnt-node modify --drained=no --offline=yes {NODE3}")
+    lab.run("node1", f"gnt-node modify --offline=yes {NODE3}")
     lab.run("node1", f"gnt-node remove {NODE3}")
     assert "node3" not in osds(lab)
     (before,) = volumes(lab, "node3")
