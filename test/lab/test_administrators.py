@@ -425,6 +425,7 @@ def test_the_node_daemon_dies_before_anything_of_a_node_stops(
     assert [one["up"] for one in osds(lab)[active].values()] == [1]
     lives_on(guest)
     lab.run("node1", offline, timeout=300)
+    assert ceph(lab, "mgr dump")["active_name"] not in ("", active)
     readd(lab, active)
     assert len(mons(lab)) == 3
     nothing_to_do(lab)
