@@ -131,6 +131,32 @@ def refusals(
     return found
 
 
+def removed_osds(
+    node: Node, params: StorageParameters, fsid: str, cluster: ClusterFacts
+) -> list[str]:
+    """Return, a sentence each, which disks of a node carry OSDs that were removed.
+
+    Somebody took them out of the storage cluster, and may want their data.
+    """
+    known = {osd.uuid for osd in cluster.osds}
+    return [
+        _removed(node, device, device.label)
+        for device in _disks(node, fsid)
+        if device.label is not None
+        and not params.wipe
+        and _own(node, device, fsid)
+        and _is_whole(device.label)
+        and device.label.osd_uuid not in known
+    ]
+
+
+def _removed(node: Node, device: Device, label: Label) -> str:
+    return (
+        f"{node.name}: {device.path} carries osd.{label.osd_id}, which was removed from"
+        " the storage cluster; it is taken only with wipe=yes, which destroys that"
+    )
+
+
 def _alien(nodes: Sequence[Node], fsid: str | None) -> Iterable[str]:
     for node in nodes:
         facts = node.facts
@@ -967,12 +993,7 @@ def _osds(
             blank.append(device)
             removed.add(device.path)
         else:
-            # Somebody took it out of the cluster, and may want its data.
-            raise PrereqError(
-                f"{node.name}: {device.path} carries osd.{label.osd_id}, which was"
-                " removed from the storage cluster; it is taken only with wipe=yes,"
-                " which destroys that"
-            )
+            raise PrereqError(_removed(node, device, label))
     if not blank:
         return tuple(starts)
     moved = [

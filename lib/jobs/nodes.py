@@ -573,6 +573,10 @@ def check_addition(
             ready=True,
             joining={newcomer.uuid},
         )
+        cluster, _ = ask_cluster(unit.rpc, nodes)
+        if cluster is not None:
+            for one in found:
+                reasons += plan.removed_osds(one, storage.params, storage.fsid, cluster)
         if unit.op.readd:
             # Only a node that Ganeti knows can have tags that say where it stands.
             reasons += plan.unplaced(found, storage.params)

@@ -5,7 +5,7 @@ import dataclasses
 import types
 
 import pytest
-from fakes import make_node, with_facts
+from fakes import make_label, make_node, with_facts
 from ganeti import errors as ganeti_errors
 from ganeti import locking
 from ganeti.cmdlib.node import LUNodeSetParams
@@ -898,6 +898,17 @@ def test_a_node_whose_disk_carries_something_may_not(addition):
         addition(node)
     assert "node4: " in caught.value.args[0]
     assert "carries a file system" in caught.value.args[0]
+
+
+@pytest.mark.parametrize("readd", [False, True])
+def test_a_node_with_an_osd_that_was_removed_may_not(addition, made, readd):
+    node = make_node("node4")
+    (disk,) = node.facts.disks
+    label = make_label(made.nodes.cluster.fsid, osd_uuid="removed", osd_id=7)
+    disks = (dataclasses.replace(disk, content="an OSD", label=label),)
+    with pytest.raises(ganeti_errors.OpPrereqError) as caught:
+        addition(with_facts(node, disks=disks), readd=readd)
+    assert "carries osd.7, which was removed" in caught.value.args[0]
 
 
 def test_a_node_without_the_extension_may_not(addition, made):
