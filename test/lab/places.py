@@ -26,6 +26,13 @@ SCRIPTS = {
     "verify": "exit 0",
 }
 
+#: Lines around a fault: how far a job has come, with the time, and its kind.
+_FRAME = re.compile(
+    r"^(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4} .*"
+    r"|Failure: [a-z ]+:|error type: \w+, error details:)$",
+    re.MULTILINE,
+)
+
 #: Who uses the pools My-Fast and small, and somebody who has another one's key.
 FAR, WRONG = "far", "wrong"
 
@@ -49,7 +56,9 @@ def made(lab: TestLab) -> Iterator[TestLab]:
         " ceph osd pool application enable $p rbd; done;"
         " ceph osd pool create coded 4 4 erasure k2;"
         " ceph osd pool set coded allow_ec_overwrites true;"
-        " ceph osd pool application enable coded rbd; rbd namespace create My-Fast/t1",
+        " ceph osd pool application enable coded rbd; rbd namespace create My-Fast/t1;"
+        # It may have used others of these names.
+        " ceph auth caps client.ganeti mon 'profile rbd' osd 'profile rbd pool=rbd'",
     )
     caps = "osd 'profile rbd pool=My-Fast, profile rbd pool=small'"
     for user in (FAR, WRONG):
@@ -88,6 +97,22 @@ def refused(done: Result) -> str:
     assert done.returncode == 1, said
     assert "Traceback" not in said
     return " ".join(said.split())
+
+
+def fault(done: Result) -> str:
+    """Return the only line that a command that had to fail said of its failure."""
+    refused(done)
+    said = _FRAME.sub("", done.stdout + done.stderr)
+    (line,) = [one for one in said.splitlines() if one.strip()]
+    return line
+
+
+def in_ceph(lab: TestLab) -> list[str]:
+    """Return all objects in the pools, and what the instances' Ceph user may do."""
+    pools = "rbd My-Fast small coded"
+    objects = f"for p in {pools}; do echo $p; rados -p $p ls --all | sort; done"
+    may = "ceph auth get client.ganeti"
+    return [lab.run("node1", line).stdout for line in (objects, may)]
 
 
 def checksum(lab: TestLab, image: str) -> str:

@@ -14,12 +14,17 @@ from places import (
     EXPORTS,
     RUNNING,
     checksum,
+    fault,
     field,
+    in_ceph,
     instances,
     made,
     refused,
     table,
 )
+
+#: A tebibyte, in mebibytes.
+TIB = 2**20
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +45,17 @@ def test_each_disk_has_a_place_and_a_form_of_its_own(place: TestLab) -> None:
     assert "order 20 (1 MiB objects)" in told
     assert field(place, second, "data_pool") == "coded"
     assert field(place, second, "features") == "layering, exclusive-lock, data-pool"
-    may = place.run("node1", "ceph auth get client.ganeti").stdout
-    assert '"profile rbd"' in may
-    pools = re.findall(r"profile rbd pool=([\w-]+)", may)
-    assert {"My-Fast", "coded", "rbd"} <= set(pools)
-    assert "allow" not in may
+    shown = place.run("node1", "ceph auth get client.ganeti --format json").stdout
+    (user,) = json.loads(shown)
+    pools = ("My-Fast", "coded", "rbd")
+    may = {"mon": "profile rbd"}
+    may["osd"] = ", ".join(f"profile rbd pool={pool}" for pool in pools)
+    assert user["caps"] == may
+    place.run("node1", "rados --id ganeti -p coded ls")
+    for command in ("rados --id ganeti -p small ls", "ceph --id ganeti auth ls"):
+        denied = place.run("node1", command, check=False)
+        assert denied.returncode != 0
+        assert re.search("not permitted|access denied", denied.stderr)
     described = place.run("node1", f"rbd image-meta list {second}").stdout
     for what in ("cluster.lab.example", guest.name, "ganeti.disk"):
         assert what in described
@@ -53,11 +64,9 @@ def test_each_disk_has_a_place_and_a_form_of_its_own(place: TestLab) -> None:
     assert f"      image: My-Fast/t1/{first}\n" in shown
     assert "used of 1.0G" in shown
     assert "unknown (no fast-diff) used of 1.0G" in shown
-    key = re.search(r"key = (\S+)", may)
-    assert key
     for node in ("node1", "node2", "node3"):
         told = place.run(node, "cat /proc/[0-9]*/cmdline; cat /var/log/ganeti/*.log")
-        assert key[1] not in told.stdout
+        assert user["key"] not in told.stdout
     # A default that changes later is none of its business.
     defaults = "gnt-cluster modify -D rbd:pool={},namespace={},user-id={}"
     place.run("node1", defaults.format("My-Fast", "t1", "far"))
@@ -89,26 +98,84 @@ def test_each_disk_has_a_place_and_a_form_of_its_own(place: TestLab) -> None:
 def test_what_cannot_be_is_one_message_and_leaves_nothing(
     place: TestLab, disk: str, why: str
 ) -> None:
-    guest = Guest(place, "guest5.lab.example")
+    guest, before = Guest(place, "guest5.lab.example"), in_ceph(place)
     size = "" if disk.startswith("adopt") else "size=1G,"
-    said = refused(guest.gnt(f"{EMPTY} --disk 0:{size}{disk}", check=False))
+    said = fault(guest.gnt(f"{EMPTY} --disk 0:{size}{disk}", check=False))
     assert why in said
-    assert images(place) == {}
+    assert in_ceph(place) == before
     assert guest.name not in instances(place)
 
 
+def test_the_instance_policy_counts_for_disks(place: TestLab) -> None:
+    guest, other = (Guest(place, f"guest{n}.lab.example") for n in (4, 5))
+    guest.gnt(f"{EMPTY} --disk 0:size=1G")
+    before = in_ceph(place)
+    for refusal, size in (
+        (other.gnt(f"{EMPTY} --disk 0:size=512M", check=False), 512),
+        (other.gnt(f"{EMPTY} --disk 0:size=2T", check=False), 2 * TIB),
+        (guest.gnt("grow-disk", "0", "2T", check=False), 2 * TIB + 1024),
+    ):
+        bounds = f"value {size} is not in range [1024, {TIB}]"
+        assert bounds in fault(refusal)
+    assert in_ceph(place) == before
+    assert other.name not in instances(place)
+    guest.gnt("remove -f")
+
+
+def test_images_are_made_where_the_defaults_say(place: TestLab) -> None:
+    guest, other = (Guest(place, f"guest{n}.lab.example") for n in (4, 5))
+    # A group's own, which other tests may have given it, goes before the cluster's.
+    unset = "gnt-group modify -D rbd:pool=default,namespace=default,data-pool=default"
+    place.run("node1", f"{unset} default")
+    try:
+        place.run("node1", "gnt-cluster modify -D rbd:pool=My-Fast,namespace=t1")
+        guest.gnt(f"{EMPTY} --disk 0:size=1G")
+        own = "rbd:pool=rbd,namespace=none,data-pool=coded"
+        place.run("node1", f"gnt-group modify -D {own} default")
+        other.gnt(f"{EMPTY} --disk 0:size=1G")
+    finally:
+        place.run("node1", "gnt-cluster modify -D rbd:pool=rbd,namespace=none")
+        place.run("node1", f"{unset} default")
+    (image,) = guest.images()
+    assert images(place, "My-Fast/t1") == {image: 1024}
+    assert field(place, f"My-Fast/t1/{image}", "data_pool") == ""
+    (image,) = other.images()
+    assert images(place, "rbd") == {image: 1024}
+    assert field(place, f"rbd/{image}", "data_pool") == "coded"
+    for one in (guest, other):
+        one.gnt("remove -f")
+
+
 def test_a_full_pool_says_so(place: TestLab) -> None:
-    guest = Guest(place, "guest5.lab.example")
+    guest, stopped = (Guest(place, f"guest{n}.lab.example") for n in (5, 4))
+    stopped.gnt(f"{EMPTY} --disk 0:size=1G")
+    (image,) = stopped.images()
+    place.run("node1", f"rbd bench --io-type write --io-total 4M rbd/{image}")
+    before = checksum(place, f"rbd/{image}")
     place.run("node1", "rbd create small/filler --size 64M")
     place.run("node1", "ceph osd pool set-quota small max_objects 1")
     full = "until ceph health detail | grep -q POOL_FULL; do sleep 0.5; done"
     place.run("node1", f"timeout 60 sh -c '{full}'")
     objects = place.run("node1", "rados -p small ls | sort").stdout
-    said = refused(guest.gnt(f"{EMPTY} --disk 0:size=1G,pool=small", check=False))
+    said = fault(guest.gnt(f"{EMPTY} --disk 0:size=1G,pool=small", check=False))
     assert "pool 'small' is full" in said
+    assert guest.name not in instances(place)
+
+    said = fault(stopped.gnt("modify --disk 0:modify,pool=small", check=False))
+    assert "pool 'small' is full" in said
+    assert images(place) == {image: 1024}
+    assert checksum(place, f"rbd/{image}") == before
+    stopped.gnt("modify -t file")
+    (path,) = stopped.images()
+    assert place.run("node1", f"md5sum < {path}").stdout == before
+    said = fault(stopped.gnt("modify -t rbd -e pool=small", check=False))
+    assert "pool 'small' is full" in said
+    assert stopped.images() == [path]
+    assert place.run("node1", f"md5sum < {path}").stdout == before
+    stopped.gnt("remove -f")
+
     place.run("node1", "ceph osd pool set-quota small max_objects 0")
     assert place.run("node1", "rados -p small ls | sort").stdout == objects
-    assert guest.name not in instances(place)
 
 
 def test_a_stopped_disk_moves_and_converts_with_all_that_is_on_it(
@@ -160,6 +227,7 @@ def test_scripts_get_a_block_device_as_long_as_they_run(place: TestLab) -> None:
     assert place.run("node1", nothing, check=False).stdout == ""
     place.run("node1", ["gnt-instance", "rename", guest.name, "guest6.lab.example"])
     assert place.run("node1", "tail -n1 /root/probe.rename").stdout == "hello\n"
+    assert place.run("node1", nothing, check=False).stdout == ""
     described = place.run("node1", f"rbd image-meta list My-Fast/{image}").stdout
     assert "guest6.lab.example" in described
     renamed = Guest(place, "guest6.lab.example", "My-Fast")
@@ -173,6 +241,7 @@ def test_scripts_get_a_block_device_as_long_as_they_run(place: TestLab) -> None:
         f" --src-dir={EXPORTS}/{renamed.name} {renamed.name}",
         timeout=300,
     )
+    assert place.run("node3", nothing, check=False).stdout == ""
     (again,) = renamed.images()
     assert images(place, "My-Fast") == {again: 1024}
 
@@ -430,6 +499,11 @@ def test_a_removed_disk_comes_back_from_the_trash(place: TestLab) -> None:
 
     ((pool, image_id, name, size, owner, _, _),) = table(place)
     assert (pool, name, size, owner) == ("rbd", image, "1024", f"{guest.name}:0")
+    shown = place.run("node1", "gnt-storage trash --units=h list").stdout
+    header, line = shown.splitlines()
+    titles = ["Pool", "ID", "Image", "Size", "Instance:Disk", "Removed", "KeptUntil"]
+    assert header.split() == titles
+    assert line.split()[:4] == ["rbd", image_id, image, "1.0G"]
     purged = place.run("node1", "gnt-storage trash purge").stdout
     assert purged.startswith("0 images are deleted, 1 ")
     place.run("node1", f"gnt-storage trash restore {image_id}")
