@@ -6,6 +6,7 @@ them, counts how often it has booted and checks at each boot what it wrote befor
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import TestLab
@@ -76,13 +77,39 @@ def test_the_mapping_is_found_again_after_a_restart_of_the_node_daemon(
     assert line.findall(guest.gnt("info").stdout) == line.findall(before)
 
 
+def test_verify_maps_and_unmaps_nothing(guest: Guest) -> None:
+    """Neither for the guest that runs nor for one that is stopped."""
+    lab = guest.lab
+    idle = Guest(lab, "guest8.lab.example")
+    idle.gnt(
+        "add -t rbd -o lab-guest -B memory=128M -n node2 --no-install --no-start"
+        f" --disk 0:{SIZE},access=kernelspace"
+    )
+    # Ganeti leaves the disks of a new instance active, started or not.
+    idle.gnt("deactivate-disks")
+    try:
+        only_on(guest, "node1")
+        said = lab.run("node1", "gnt-cluster verify", check=False, timeout=300).stdout
+        assert "* Verifying images in" in said
+        assert [line for line in said.splitlines() if "guest" in line] == []
+        said = lab.run("node1", "gnt-cluster verify-disks").stdout
+        assert "No disks need to be activated" in said
+        only_on(guest, "node1")
+    finally:
+        idle.gnt("remove -f")
+
+
 def test_a_disk_is_added_grown_and_removed_while_it_runs(guest: Guest) -> None:
     command = hotplug(guest.lab)
     done = guest.gnt(f"{command} --disk add:size=1G,access=kernelspace,mapper=fuse")
     assert "hotplug:done" in done.stdout
     only_on(guest, guest.node())
     assert len(guest.images()) == 2
-    guest.gnt("grow-disk", "1", "1G")
+    line = "lab-console guest7 'disks: vda=1024MiB vdb=2048MiB' 60"
+    with ThreadPoolExecutor() as pool:
+        heard = pool.submit(guest.lab.run, "node1", line)
+        guest.gnt("grow-disk", "1", "1G")
+        heard.result()
     sizes = [one["virtual-size"] for one in guest.block_devices()]
     assert sizes == [2**30, 2**31]
     done = guest.gnt(f"{command} --disk 1:remove")
@@ -183,7 +210,7 @@ def test_nothing_is_mapped_once_it_is_stopped(guest: Guest) -> None:
     assert mapped(guest.lab) == {}
 
 
-def test_a_disk_is_wiped_and_repaired_through_its_device(guest: Guest) -> None:
+def test_a_device_shows_what_the_image_begins_with(guest: Guest) -> None:
     (path,) = re.findall(r":disk/0:(\S+)", guest.gnt("activate-disks").stdout)
     node = guest.node()
     (image,) = guest.images()
@@ -192,6 +219,17 @@ def test_a_disk_is_wiped_and_repaired_through_its_device(guest: Guest) -> None:
         node, f"rbd --no-progress export rbd/{image} - | head -c 1M | md5sum"
     ).stdout
     assert through == direct
+
+
+def test_sizes_of_disks_are_repaired_while_they_are_mapped(guest: Guest) -> None:
+    (image,) = guest.images()
+    before = mapped(guest.lab)
+    assert list(before.values()) == [[f"rbd/{image}"]]
+    guest.lab.run("node1", f"rbd resize --no-progress --size 2G rbd/{image}")
+    said = guest.lab.run("node1", f"gnt-cluster repair-disk-sizes {guest.name}").stdout
+    assert f"Disk 0 of instance {guest.name} has mismatched size" in said
+    assert guest.gnt("list --no-headers -o disk.sizes").stdout == "2048\n"
+    assert mapped(guest.lab) == before
     guest.gnt("deactivate-disks")
     assert mapped(guest.lab) == {}
 
