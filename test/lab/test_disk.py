@@ -18,9 +18,14 @@ from guests import Guest, hold, images
 NODES = ("node1", "node2", "node3")
 RBD = "/usr/bin/rbd"
 NOTES = "/root/rbd-was-run"
+#: What maps images where the kernel cannot.
+DAEMON = "/usr/bin/qemu-storage-daemon"
+DAEMON_NOTES = "/root/daemon-was-run"
 #: Seconds that a job may take where the storage cluster does not answer: 30, and more
 #: for a machine with other work.
 BOUND = 45
+#: Seconds that anything else may take meanwhile.
+SOON = 10
 
 ADD = "add -t rbd -o lab-guest -B memory=128M -n node1"
 
@@ -29,25 +34,37 @@ ADD = "add -t rbd -o lab-guest -B memory=128M -n node1"
 def no_rbd(lab: TestLab) -> Iterator[TestLab]:
     """A lab with storage, empty, whose rbd program does nothing but to note its runs.
 
-    So stock Ganeti cannot map an image, whatever kernel the nodes have.
+    So stock Ganeti cannot map an image, whatever kernel the nodes have.  QEMU's storage
+    daemon notes its runs, too, and runs: the scripts of a new instance's OS need it.
     """
     found = lab.run("node1", "gnt-instance list --no-headers -o name").stdout
     for instance in found.split():
         lab.run("node1", f"gnt-instance remove -f --shutdown-timeout=0 {instance}")
-    note = f'#!/bin/sh\necho "$0 $*" >> {NOTES}\nexit 1\n'
-    hide = f"test -e {RBD}.aside || mv {RBD} {RBD}.aside; cat > {RBD}; chmod +x {RBD}"
-    for node in NODES:
-        lab.run(node, f"rm -f {NOTES}; {hide}", stdin=note)
+    for program, notes, then in (
+        (RBD, NOTES, "exit 1"),
+        (DAEMON, DAEMON_NOTES, f'exec -a "$0" {DAEMON}.aside "$@"'),
+    ):
+        note = f'#!/bin/bash\necho "$0 $*" >> {notes}\n{then}\n'
+        aside = f"test -e {program}.aside || mv {program} {program}.aside"
+        for node in NODES:
+            hide = f"rm -f {notes}; {aside}; cat > {program}; chmod +x {program}"
+            lab.run(node, hide, stdin=note)
     yield lab
     for node in NODES:
-        lab.run(node, f"mv {RBD}.aside {RBD}")
+        lab.run(node, f"mv {RBD}.aside {RBD}; mv {DAEMON}.aside {DAEMON}")
+
+
+def add(guest: Guest, disks: str) -> None:
+    """Add a guest, and forget that its OS scripts got block devices."""
+    guest.gnt(f"{ADD} {disks}")
+    guest.lab.run("node1", f"rm {DAEMON_NOTES}")
 
 
 @pytest.fixture(scope="module")
 def guest(no_rbd: TestLab) -> Iterator[Guest]:
     """A running guest with one disk."""
     guest = Guest(no_rbd, "guest2.lab.example")
-    guest.gnt(f"{ADD} --disk 0:size=1G")
+    add(guest, "--disk 0:size=1G")
     yield guest
     guest.gnt("remove -f --shutdown-timeout=0", check=False)
 
@@ -56,7 +73,7 @@ def guest(no_rbd: TestLab) -> Iterator[Guest]:
 def second(guest: Guest) -> Iterator[Guest]:
     """Another guest, with two disks."""
     second = Guest(guest.lab, "guest3.lab.example")
-    second.gnt(f"{ADD} --disk 0:size=1G --disk 1:size=2G")
+    add(second, "--disk 0:size=1G --disk 1:size=2G")
     yield second
     second.gnt("remove -f", check=False)
 
@@ -67,9 +84,16 @@ def address(lab: TestLab, node: str) -> str:
 
 
 def alone_at(guest: Guest, node: str) -> None:
-    """Check that a guest's QEMU on this node is all that has its disk open."""
+    """Check that a guest's QEMU on this node is all that has its disk open.
+
+    So nothing is mapped on any node.
+    """
     assert guest.node() == node
     assert guest.watchers() == [address(guest.lab, node)]
+    for name in NODES:
+        # Another job may hold a lock beside the directories of mapped images.
+        mapped = guest.lab.run(name, "ls -d /run/ganeti-ceph/map/*/", check=False)
+        assert mapped.stdout == ""
 
 
 def refused(done: Result) -> str:
@@ -229,7 +253,10 @@ def test_verify_looks_at_running_and_stopped_guests(
     done = guest.lab.run("node1", "gnt-cluster verify", check=False)
     found = [line for line in done.stdout.splitlines() if "guest" in line]
     assert found == []
+    said = guest.lab.run("node1", "gnt-cluster verify-disks").stdout
+    assert "No disks need to be activated" in said
     assert second.watchers() == []
+    alone_at(guest, "node3")
 
 
 class TestWhileSomethingHasAnImageOpen:
@@ -345,6 +372,7 @@ def test_a_dead_storage_cluster_is_one_clear_error_in_bounded_time(
         begun = time.monotonic()
         failing = [pool.submit(start, guest), pool.submit(add_third, lab)]
         started = pool.submit(start, four)
+        goes_on(guest, failing[0])
         said = [refused(one.result()) for one in failing]
         of_four = refused(started.result())
         took = time.monotonic() - begun
@@ -363,12 +391,14 @@ def test_osds_that_do_not_answer_are_one_clear_error_in_bounded_time(
     with ThreadPoolExecutor() as pool, stopped(lab, "osd"):
         begun = time.monotonic()
         failing = [pool.submit(start, guest), pool.submit(start, four)]
+        goes_on(guest, failing[0])
         of_one, of_four = (refused(one.result()) for one in failing)
         took = time.monotonic() - begun
     assert of_one.count("no answer from the OSDs within 20 s") == 1, of_one
     assert of_four.count("no answer from the OSDs within 20 s") == 4, of_four
     assert took < BOUND
-    # Once they answer again.
+    # It asks all of them.
+    lab.run("node1", "timeout 100 rados -p rbd ls")
     four.gnt("remove -f")
 
 
@@ -388,6 +418,18 @@ def test_a_missing_pool_is_one_clear_error(guest: Guest) -> None:
     assert guest.written(boot=6).verdict == "OK"
 
 
+def goes_on(guest: Guest, hangs: Future[Result]) -> None:
+    """Check that the guest's node daemon answers at once while something hangs."""
+    took = []
+    while not hangs.done():
+        begun = time.monotonic()
+        assert guest.gnt("list --no-headers -o oper_state").stdout == "N\n"
+        took.append(time.monotonic() - begun)
+        time.sleep(1)
+    assert len(took) > 1
+    assert max(took) < SOON
+
+
 def start(guest: Guest) -> Result:
     return guest.gnt("startup", check=False)
 
@@ -404,7 +446,7 @@ def test_a_removed_guest_leaves_no_image(guest: Guest) -> None:
 
 def test_no_image_was_ever_mapped(guest: Guest) -> None:
     for node in NODES:
-        ran = guest.lab.run(node, f"cat {NOTES}", check=False).stdout
-        assert ran == "", f"on {node} something ran rbd"
+        ran = f"cat {NOTES} {DAEMON_NOTES}"
+        assert guest.lab.run(node, ran, check=False).stdout == "", node
         mapped = "find /dev -name 'rbd*'; ls /sys/bus/rbd/devices 2>/dev/null; true"
         assert guest.lab.run(node, mapped).stdout == ""
