@@ -186,6 +186,8 @@ def test_what_a_node_had_is_destroyed_only_with_wipe(guest: Guest) -> None:
     lab.run("node1", f"gnt-node modify --drained=yes {NODE3}")
     wait_clean(lab)
     lab.run("node1", f"gnt-node modify --offline=yes {NODE3}")
+    # The mons that are left agree on that first.
+    lab.run("node1", "ceph --connect-timeout=60 mon stat")
     lab.run("node1", f"gnt-node remove {NODE3}")
     assert "node3" not in osds(lab)
     (before,) = volumes(lab, "node3")

@@ -236,6 +236,7 @@ def test_an_offline_node_hands_its_work_over(guest: Guest) -> None:
         f"rbd create filler --size {FILLED * 4}M; rbd bench filler --io-type write"
         f" --io-size 4M --io-total {FILLED * 4}M",
     )
+    wait_clean(lab)
     before = osds(lab)["node3"]
     planned = offline(lab, "--dry-run")
     assert osds(lab)["node3"] == before
