@@ -211,7 +211,9 @@ def _volumes(real: str, run: Runner) -> tuple[Label | None, str]:
             busy = busy or f"its volume group {group} has other devices, too"
         busy = busy or _volume_user(path)
         tags = dict(re.findall(r"ceph\.(\w+)=([^,\s]*)", text))
-        if label is None and "cluster_fsid" in tags:
+        if "cluster_fsid" not in tags:
+            busy = busy or f"its volume {path} is not Ceph's"
+        elif label is None:
             label = _tagged_label(tags, path, run)
     return label, busy
 

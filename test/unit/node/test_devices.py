@@ -212,6 +212,16 @@ def test_what_holds_a_volume_holds_its_disk(disk, monkeypatch, tmp_path):
     assert found.busy == f"its volume {path}: held by dm-7"
 
 
+@pytest.mark.parametrize("tags", ["", "backup=yes"])
+def test_a_volume_beside_ceph_s_is_nobody_s_to_destroy(
+    disk, monkeypatch, tmp_path, tags
+):
+    ours = f"{TAGS},ceph.encrypted=1;1;ceph-x;osd"
+    runner = volumes(monkeypatch, tmp_path, ours, f"{tags};1;ceph-x;home")
+    found = devices.look(str(disk), runner)
+    assert found.busy == f"its volume {tmp_path}/ceph-x/home is not Ceph's"
+
+
 def test_a_group_of_more_than_one_device_is_nobody_s_to_destroy(
     disk, monkeypatch, tmp_path
 ):
