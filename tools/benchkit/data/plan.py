@@ -43,7 +43,7 @@ def device(number, label):
     )
 
 
-def node(number, disks, wanted=None, conf=None, mon=False, mgr=False):
+def node(number, disks, conf=None, mon=False, mgr=False):
     """Return a node, bare or, with its ceph.conf, finished."""
     name = f"node{number:03}"
     found = []
@@ -69,6 +69,7 @@ def node(number, disks, wanted=None, conf=None, mon=False, mgr=False):
         addresses=(f"{address}/16",),
         device_mapper=False,
         loose_keys=(),
+        stopped=(),
         clock=(1000.0, 1000.0),
     )
     return plan.Node(name, name, address, address, (), facts, (1000.0, 1000.0))
@@ -210,4 +211,5 @@ def main():
     )
 
 
-main()
+if __name__ == "__main__":
+    main()
