@@ -20,6 +20,7 @@ from ganeti_ceph.steps import (
     Keys,
     MakeClient,
     MakeCollector,
+    RepairGroups,
     SecureKeys,
     Settle,
     names_of,
@@ -36,24 +37,30 @@ REMEDIES = {
     "OSD_BACKFILLFULL": "add disks or nodes, or remove data",
     "OSD_FULL": "add disks or nodes, or remove data: writes have stopped",
     "OSD_NEARFULL": "add disks or nodes, or remove data",
-    "OSD_SCRUBERRORS": "'ceph health detail' names the placement groups, 'ceph pg"
-    " repair' mends one; a disk may be failing",
-    "PG_DAMAGED": "'ceph health detail' names the placement groups, 'ceph pg repair'"
-    " mends one; a disk may be failing",
+    "OSD_SCRUBERRORS": "'gnt-storage repair' has damaged copies made anew from good"
+    " ones; a disk may be failing",
+    "PG_DAMAGED": "'gnt-storage repair' has damaged copies made anew from good ones; a"
+    " disk may be failing",
     "OBJECT_MISPLACED": "data is on its way",
     "OBJECT_UNFOUND": "start the OSDs that are down, one of them may have the last copy"
-    " ('gnt-storage repair'); 'ceph health detail' names the placement groups",
+    " ('gnt-storage repair')",
     "OSDMAP_FLAGS": "'ceph osd unset FLAG' takes each off again",
-    "PG_AVAILABILITY": "start the OSDs that are down ('gnt-storage repair'); 'ceph"
-    " health detail' names the placement groups",
+    "PG_AVAILABILITY": "start the OSDs that are down ('gnt-storage repair')",
     "PG_DEGRADED": "copies are missing, and made again as soon as they have a place",
     "POOL_FULL": "raise its quota ('ceph osd pool set-quota'), or remove data",
     "POOL_NEARFULL": "add disks or nodes, or remove data",
-    "SLOW_OPS": "'ceph health detail' names the daemons; look at their disks and their"
-    " network",
-    "RECENT_CRASH": "'ceph crash ls' lists what crashed, 'ceph crash archive-all' marks"
-    " it as seen",
+    "SLOW_OPS": "look at the daemons' disks and their network",
+    **dict.fromkeys(
+        plan.CRASHES,
+        "'ceph crash info' tells why; 'gnt-storage repair --archive-crashes' marks all"
+        " as seen",
+    ),
 }
+
+#: Those that are of so many placement groups that no single one says anything.
+_COUNTED = frozenset({"OBJECT_MISPLACED", "PG_DEGRADED"})
+#: How many sentences there are for one check.
+_SHOWN = 3
 
 #: Those that mean that something does not work, or may be lost.
 ERRORS = frozenset(
@@ -78,6 +85,9 @@ _TOLD = {
     " take over from one that stays away",
 }
 
+
+#: Steps of which something else is said already, or which only wait.
+_SAID_OTHERWISE = AwaitHealth | AwaitDaemons | RepairGroups | SecureKeys | Settle
 
 #: Steps of which the node alone tells whether they are needed.
 _OF_ITS_NODE = Configure | MakeClient | MakeCollector
@@ -145,13 +155,24 @@ def findings(
     found += [Finding(None, text) for text in texts]
     found += _of_nodes_alone(nodes)
     found += _outdated(old, cluster)
+    details = dict(cluster.details)
     for check in cluster.checks:
         name, _, message = check.partition(": ")
         if name in _TOLD and planned:
             continue
-        words = f"{message} ({name}); {remedy(name)}"
+        told = () if name in _COUNTED else details.get(name, ())
+        words = f"{message}{_listed(told)} ({name}); {remedy(name)}"
         found.append(Finding(None, words, name in ERRORS | {*_TOLD}))
     return found
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Return what Ceph tells of a check, for behind its message."""
+    if not texts:
+        return ""
+    more = len(texts) - _SHOWN
+    left = [f"{more} more"] if more > 0 else []
+    return ": " + "; ".join([*texts[:_SHOWN], *left])
 
 
 def silent_node(name: str, why: str) -> Finding:
@@ -386,6 +407,6 @@ def _drift(
         for stage in made.stages
         for uuid, steps in stage.steps
         for step in steps
-        if not isinstance(step, AwaitHealth | AwaitDaemons | Settle | SecureKeys)
+        if not isinstance(step, _SAID_OTHERWISE)
         and (cluster is not None or isinstance(step, _OF_ITS_NODE))
     ]

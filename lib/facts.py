@@ -1,6 +1,8 @@
 """What is: the facts of a node and of the storage cluster, as they travel."""
 
 import dataclasses
+import re
+from collections.abc import Iterable, Sequence
 
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.disk.uri import Place
@@ -153,6 +155,32 @@ class ClusterFacts:
     inactive: int | None = 0
     #: The versions of Ceph that run on each host.
     versions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    #: The names of health checks, and what Ceph names for each: at most 50 sentences.
+    details: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+#: As ``ceph health detail`` has it: ``pg 2.1f is active+clean+inconsistent, acting
+#: [1,0,2]`` (mon/health_check.h and PGMap.cc of Ceph).
+_DAMAGED = re.compile(r"pg ([0-9]+\.[0-9a-f]+) is (\S*\binconsistent\b[^\s,]*)")
+
+
+def damaged_groups(
+    details: Iterable[tuple[str, Sequence[str]]], failed: bool = False
+) -> list[str]:
+    """Return the placement groups whose copies differ, or cannot be read.
+
+    ``details`` are the names of health checks and what Ceph tells of each.  With
+    ``failed``, those of which Ceph tried in vain to mend one.
+    """
+    found = [
+        _DAMAGED.match(text)
+        for name, texts in details
+        if name == "PG_DAMAGED"
+        for text in texts
+    ]
+    return [
+        one[1] for one in found if one and ("failed_repair" in one[2] or not failed)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)

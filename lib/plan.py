@@ -22,10 +22,18 @@ from ganeti_ceph import cephconf, domains
 from ganeti_ceph.cephconf import ClusterConf, Mon
 from ganeti_ceph.disk.uri import DISK_USER
 from ganeti_ceph.errors import PrereqError
-from ganeti_ceph.facts import ClusterFacts, Device, Label, NodeFacts, Osd
+from ganeti_ceph.facts import (
+    ClusterFacts,
+    Device,
+    Label,
+    NodeFacts,
+    Osd,
+    damaged_groups,
+)
 from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import (
+    ArchiveCrashes,
     AwaitDaemons,
     AwaitHealth,
     Configure,
@@ -40,6 +48,7 @@ from ganeti_ceph.steps import (
     MarkOsds,
     PlaceHost,
     RemoveMon,
+    RepairGroups,
     SecureKeys,
     Settle,
     StartOsd,
@@ -57,6 +66,9 @@ CLOCK_DRIFT_ALLOWED = 0.05
 #: What Ceph's documentation aims at for one OSD (mon_target_pg_per_osd).
 PGS_PER_OSD = 100
 HEALTH_TIMEOUT = 120
+
+#: Health checks that are no more once what crashed is marked as seen.
+CRASHES = frozenset({"RECENT_CRASH", "RECENT_MGR_MODULE_CRASH"})
 #: How many OSDs that were begun in one slot may live at the same time.
 _TURNS = 4
 #: Deprecated by Ceph and gone from newer releases; on Debian 13 it cannot load, and
@@ -616,6 +628,7 @@ def plan(
     cluster: ClusterFacts | None,
     joining: Container[str] | None = None,
     ready: bool = False,
+    archive: bool = False,
 ) -> Plan:
     """Return what is to do until the nodes are a healthy storage cluster.
 
@@ -623,7 +636,7 @@ def plan(
     itself, None while there is no quorum.  ``joining`` are the UUIDs of the nodes whose
     OSDs it is about, which all shall hold data again; None for those of all nodes,
     as they are.  One that is ``ready`` already need not be healthy in the end: its data
-    may be on its way for hours.
+    may be on its way for hours.  With ``archive``, what crashed is marked as seen.
     """
     newcomers = [node for node in nodes if joining is None or node.uuid in joining]
     mons = choose_mons(nodes, params, cluster)
@@ -730,7 +743,20 @@ def plan(
             stages.append(Stage("daemons", ((acting.uuid, (wait,)),)))
     elif stages or cluster is None or cluster.health != "HEALTH_OK":
         stages.append(Stage("health", ((acting.uuid, (AwaitHealth(HEALTH_TIMEOUT),)),)))
+    if cluster is not None and ready:
+        stages += _told_to_ceph(cluster, acting, joining is None, archive)
     return Plan(conf, params.pool, tuple(stages))
+
+
+def _told_to_ceph(
+    cluster: ClusterFacts, acting: Node, everywhere: bool, archive: bool
+) -> Iterator[Stage]:
+    """Return what Ceph does by itself once it is told to."""
+    damaged = tuple(damaged_groups(cluster.details)) if everywhere else ()
+    if damaged:
+        yield Stage("damage", ((acting.uuid, (RepairGroups(damaged),)),))
+    if archive and any(one.partition(":")[0] in CRASHES for one in cluster.checks):
+        yield Stage("crashes", ((acting.uuid, (ArchiveCrashes(),)),))
 
 
 def _stage(

@@ -23,6 +23,9 @@ from ganeti_ceph.secret import Secret
 _DEVICE = re.compile(r"/dev/[A-Za-z0-9_.+:@/-]+\Z")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 
+#: Such as 2.1f: the number of a pool and that of the group in it.
+_GROUP = re.compile(r"[0-9]+\.[0-9a-f]+\Z")
+
 
 def _check_device(path: str) -> None:
     if not _DEVICE.match(path) or "/../" in path or "//" in path:
@@ -501,6 +504,39 @@ class AwaitHealth:
         return f"wait for HEALTH_OK (for {self.timeout} s at the most)"
 
 
+@dataclasses.dataclass(frozen=True)
+class RepairGroups:
+    """Have OSDs make damaged copies anew from good ones, and wait a while for it."""
+
+    name: ClassVar[str] = "pg-repair"
+    limit: ClassVar[int] = 180
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for one in self.groups:
+            if not _GROUP.match(one):
+                raise ValueError(f"{one!r} is not a placement group")
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return (
+            "make damaged copies anew from good ones in the placement groups"
+            f" {', '.join(self.groups)}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ArchiveCrashes:
+    """Mark all that crashed as seen; Ceph keeps what it knows of it."""
+
+    name: ClassVar[str] = "crashes"
+    limit: ClassVar[int] = 60
+
+    def sentence(self) -> str:
+        """Say what the step will do."""
+        return "mark as seen what crashed ('ceph crash ls' still lists it)"
+
+
 def names_of(osds: Iterable[int]) -> str:
     """Return OSDs by name, for a sentence."""
     return ", ".join(f"osd.{one}" for one in osds)
@@ -529,6 +565,8 @@ Step = (
     | DropKeys
     | AwaitDaemons
     | AwaitHealth
+    | RepairGroups
+    | ArchiveCrashes
 )
 
 #: Every kind of step by its name, which is how a step says on the wire what it is.
@@ -557,5 +595,7 @@ KINDS: dict[str, type[Step]] = {
         DropKeys,
         AwaitDaemons,
         AwaitHealth,
+        RepairGroups,
+        ArchiveCrashes,
     )
 }

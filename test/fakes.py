@@ -464,6 +464,8 @@ class FakeCeph:
         #: What librbd's functions fail with, by name.
         self.failures: dict[str, Exception] = {}
         self.unclean = 0
+        #: Placement groups that were told to repair themselves.
+        self.repairing: list[str] = []
         #: The OSDs without which data would be out of reach, or lost.
         self.needed: set[int] = set()
         #: Those of which nobody knows what they hold.
@@ -801,6 +803,12 @@ class FakeCeph:
         # Those that are not named are gone.
         self.keys[entity] = (self.keys[entity][0], tuple(caps))
 
+    def _pg_repair(self, pgid: str) -> None:
+        self.repairing.append(pgid)
+
+    def _crash_archive_all(self) -> None:
+        self.checks.pop("RECENT_CRASH", None)
+
     def _osd_ok_to_stop(self, ids: list[str]) -> None:
         needed = sorted(self.needed.intersection(map(int, ids)))
         if needed:
@@ -911,6 +919,10 @@ class FakeRados:
     ) -> tuple[int, bytes, str]:
         assert self.connected, "a command over no connection"
         return self.cluster.mon_command(cmd, inbuf)
+
+    def mgr_command(self, cmd: str, inbuf: bytes) -> tuple[int, bytes, str]:
+        assert self.cluster.mgrs, "a command for no manager"
+        return self.mon_command(cmd, inbuf)
 
     def open_ioctx(self, ioctx_name: str) -> "FakePoolHandle":
         self._check_pool_name(ioctx_name)

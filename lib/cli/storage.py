@@ -25,6 +25,14 @@ STORAGE_TYPE_OPT = cli.cli_option(
 )
 
 
+ARCHIVE_OPT = cli.cli_option(
+    "--archive-crashes",
+    dest="archive_crashes",
+    action="store_true",
+    default=False,
+    help="Mark as seen what crashed, so that Ceph warns of it no more",
+)
+
 IMAGE_NAME_OPT = cli.cli_option(
     "--name",
     dest="image_name",
@@ -68,7 +76,8 @@ def init_distributed_storage(opts: Any, args: list[str]) -> int:
 
 def repair(opts: Any, args: list[str]) -> int:
     """Do what the storage cluster, or some of its nodes, lack."""
-    for line in submit(opts, "repair", nodes=",".join(args)):
+    more = {"archive_crashes": "yes"} if opts.archive_crashes else {}
+    for line in submit(opts, "repair", nodes=",".join(args), **more):
         cli.ToStdout("%s", line)
     return 0
 
@@ -209,8 +218,8 @@ def extend_commands(commands: dict[str, Any]) -> None:
     commands["repair"] = (
         repair,
         cli.ARGS_MANY_NODES,
-        [cli.DRY_RUN_OPT, cli.PRIORITY_OPT, *cli.SUBMIT_OPTS],
-        "[--dry-run] [--submit] [<node>...]",
+        [ARCHIVE_OPT, cli.DRY_RUN_OPT, cli.PRIORITY_OPT, *cli.SUBMIT_OPTS],
+        "[--archive-crashes] [--dry-run] [--submit] [<node>...]",
         "Does what the storage cluster, or nodes of it, lack",
     )
     commands["status"] = (

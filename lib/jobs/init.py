@@ -60,6 +60,7 @@ class LUInitDistributedStorage(StorageUnit):
         something, and data may still be on its way when it is done.
         """
         self.joining = joining
+        archive = self.options.get("archive_crashes") == "yes"
         self.params = self.parameters()
         self.state = state.group_state(self.group.GetTags())
         self.plan: Plan | None = None
@@ -122,6 +123,7 @@ class LUInitDistributedStorage(StorageUnit):
                 self.cluster,
                 joining,
                 ready,
+                archive,
             )
         except ValueError as err:
             # A step refuses what it is told: a name of a place, a device's path.

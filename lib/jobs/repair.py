@@ -16,7 +16,8 @@ class LURepair(LUInitDistributedStorage):
     """Do what is missing until the storage cluster is what the configuration says.
 
     Options: ``nodes``, names with commas between them, where it is about these nodes
-    alone, whose OSDs then hold data again.
+    alone, whose OSDs then hold data again; ``archive_crashes``, ``yes`` where what
+    crashed shall be marked as seen.
     """
 
     def ExpandNames(self) -> None:

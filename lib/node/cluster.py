@@ -116,6 +116,7 @@ def _facts(cluster: rados.Rados, status: dict[str, Any]) -> ClusterFacts:
         backfillfull=osds["backfillfull_ratio"],
         inactive=count_inactive(status) if active else None,
         versions=_versions(cluster, hosts, quorum, managers, osds),
+        details=details(cluster) if checks else (),
     )
 
 
@@ -183,6 +184,16 @@ def _health(answer: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         if not check.get("muted")
     )
     return answer["status"], checks
+
+
+def details(cluster: rados.Rados) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return what is told of each health check that is not good and not muted."""
+    answer = ceph.command(cluster, "health", detail="detail")
+    return tuple(
+        (name, tuple(one["message"] for one in check["detail"]))
+        for name, check in sorted(answer["checks"].items())
+        if check.get("detail") and not check.get("muted")
+    )
 
 
 def _wait(seconds: float, reached: Callable[[], str]) -> None:

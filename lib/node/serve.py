@@ -21,6 +21,7 @@ from ganeti_ceph.node import (
     keys,
     look,
     members,
+    mend,
     mgr,
     mon,
     osd,
@@ -82,6 +83,8 @@ _ACTIONS: dict[type[Step], Callable[[Any], str]] = {
     steps.DropKeys: lambda _: members.drop_keys(run),
     steps.AwaitDaemons: members.await_daemons,
     steps.AwaitHealth: cluster.await_health,
+    steps.RepairGroups: mend.repair_groups,
+    steps.ArchiveCrashes: mend.archive_crashes,
 }
 
 

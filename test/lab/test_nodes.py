@@ -484,3 +484,64 @@ def test_what_differs_is_verified_and_mended(lab: TestLab) -> None:
     lab.run("node1", "gnt-storage repair", timeout=300)
     assert lab.run("node3", f"stat -c '%a %U' {path}").stdout == "600 root\n"
     nothing_to_do(lab)
+
+
+#: Another content for an object in one OSD's store, without that OSD's knowledge.
+HARM = """
+set -e
+systemctl stop ceph-osd@{osd}
+head -c 65536 /dev/urandom > /run/harm
+ceph-objectstore-tool --data-path /var/lib/ceph/osd/ceph-{osd} --pgid {group} \
+    harmed set-bytes /run/harm
+systemctl start ceph-osd@{osd}
+"""
+
+
+def test_damaged_copies_are_told_and_made_anew(lab: TestLab) -> None:
+    lab.run("node1", "head -c 65536 /dev/urandom > /run/good")
+    lab.run("node1", "rados -p rbd put harmed /run/good")
+    found = ceph(lab, "osd map rbd harmed")
+    # What clients read.
+    osd, group = found["acting_primary"], found["pgid"]
+    (node,) = (name for name, there in osds(lab).items() if osd in there)
+    lab.run(node, HARM.format(osd=osd, group=group))
+    nothing_to_do(lab)
+    end = time.monotonic() + 120
+    while "(PG_DAMAGED)" not in (shown := status(lab)):
+        assert time.monotonic() < end, shown
+        lab.run("node1", f"ceph pg deep-scrub {group}")
+        time.sleep(5)
+    assert f": pg {group} is active+clean+inconsistent" in shown
+    assert "'gnt-storage repair' has damaged copies made anew" in shown
+    step = f"make damaged copies anew from good ones in the placement groups {group}"
+    assert step in lab.run("node1", "gnt-storage repair --dry-run").stdout
+    assert "inconsistent" in status(lab)
+    assert step in lab.run("node1", "gnt-storage repair", timeout=300).stdout
+    lab.run("node1", "rados -p rbd get harmed /run/now; cmp /run/good /run/now")
+    lab.run("node1", "rados -p rbd rm harmed")
+    nothing_to_do(lab)
+    assert "there is nothing to do" in lab.run("node1", "gnt-storage repair").stdout
+
+
+def test_what_crashed_is_told_until_it_is_marked_as_seen(lab: TestLab) -> None:
+    (standby, *_) = ceph(lab, "mgr dump")["standbys"]
+    node = standby["name"]
+    lab.run(node, f"systemctl kill -s SEGV ceph-mgr@{node}")
+    written = "until test -e /var/lib/ceph/crash/*/done; do sleep 0.2; done"
+    lab.run(node, f"timeout 60 bash -c '{written}'")
+    meta = lab.run(node, "cat /var/lib/ceph/crash/*/meta").stdout
+    # What ceph-crash does every ten minutes.
+    lab.run("node1", "timeout 20 ceph crash post -i -", stdin=meta)
+    end = time.monotonic() + 60
+    while "(RECENT_CRASH)" not in (shown := status(lab)):
+        assert time.monotonic() < end, shown
+        time.sleep(2)
+    assert f"mgr.{node} crashed on host {node}" in shown
+    assert "'gnt-storage repair --archive-crashes' marks all as seen" in shown
+    assert "there is nothing to do" in lab.run("node1", "gnt-storage repair").stdout
+    assert "RECENT_CRASH" in status(lab)
+    said = lab.run("node1", "gnt-storage repair --archive-crashes").stdout
+    assert "mark as seen what crashed" in said
+    nothing_to_do(lab)
+    said = lab.run("node1", "gnt-storage repair --archive-crashes").stdout
+    assert "there is nothing to do" in said

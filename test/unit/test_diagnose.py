@@ -497,8 +497,7 @@ def test_keys_that_others_may_read_are_said_by_node_and_file(made):
         (
             "PG_AVAILABILITY: Reduced data availability: 3 pgs inactive",
             "Reduced data availability: 3 pgs inactive (PG_AVAILABILITY); start the"
-            " OSDs that are down ('gnt-storage repair'); 'ceph health detail' names the"
-            " placement groups",
+            " OSDs that are down ('gnt-storage repair')",
             True,
         ),
         (
@@ -511,6 +510,39 @@ def test_keys_that_others_may_read_are_said_by_node_and_file(made):
 )
 def test_a_check_is_said_in_cephs_words_and_with_a_remedy(made, check, text, error):
     assert found(made, checks=(check,)) == [Finding(None, text, error)]
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (1, ": osd.0 crashed"),
+        (3, ": osd.0 crashed; osd.1 crashed; osd.2 crashed"),
+        (4, ": osd.0 crashed; osd.1 crashed; osd.2 crashed; 1 more"),
+        (50, ": osd.0 crashed; osd.1 crashed; osd.2 crashed; 47 more"),
+    ],
+)
+def test_what_a_check_is_about_is_said_in_few_words(made, count, told):
+    details = (("RECENT_CRASH", tuple(f"osd.{one} crashed" for one in range(count))),)
+    (one,) = found(made, checks=("RECENT_CRASH: some crashed",), details=details)
+    assert one.text.startswith(f"some crashed{told} (RECENT_CRASH); ")
+    assert "'gnt-storage repair --archive-crashes'" in one.text
+
+
+@pytest.mark.parametrize("name", ["OBJECT_MISPLACED", "PG_DEGRADED"])
+def test_of_many_placement_groups_none_is_named(made, name):
+    details = ((name, ("pg 2.1 is degraded",)),)
+    (one,) = found(made, checks=(f"{name}: something",), details=details)
+    assert one.text.startswith(f"something ({name});")
+
+
+def test_damaged_placement_groups_are_told_once(made):
+    details = (("PG_DAMAGED", ("pg 2.1 is active+clean+inconsistent, acting [0]",)),)
+    texts = found(made, checks=("PG_DAMAGED: 1 pg inconsistent",), details=details)
+    assert [one.text for one in texts] == [
+        "1 pg inconsistent: pg 2.1 is active+clean+inconsistent, acting [0]"
+        " (PG_DAMAGED); 'gnt-storage repair' has damaged copies made anew from good"
+        " ones; a disk may be failing"
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(diagnose.ERRORS | set(diagnose.REMEDIES)))

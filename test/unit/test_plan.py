@@ -42,6 +42,7 @@ from ganeti_ceph.steps import (
     MarkOsds,
     PlaceHost,
     RemoveMon,
+    RepairGroups,
     Settle,
     StartOsd,
     StopDaemons,
@@ -1218,6 +1219,59 @@ def test_a_cluster_that_was_finished_once_need_not_be_healthy():
     ill = dataclasses.replace(cluster, health="HEALTH_WARN")
     assert joined(nodes, "node1", cluster=ill).stages == ()
     assert titles(joined(nodes, "node1", cluster=ill, ready=False)) == ["health"]
+
+
+def ill_with(check, *details):
+    """Return a finished cluster's nodes, and what it says while a check complains."""
+    nodes, cluster = finish(nodes_of(3), PARAMS)
+    return nodes, dataclasses.replace(
+        cluster,
+        health="HEALTH_ERR",
+        checks=(f"{check}: something",),
+        details=((check, details),),
+    )
+
+
+def mended(nodes, cluster, joining=None, archive=False, ready=True):
+    keys = (PARAMS, FSID, KEYS, False, cluster)
+    return titles(plan.plan(nodes, *keys, joining, ready, archive))
+
+
+INCONSISTENT = "pg 2.1f is active+clean+inconsistent, acting [1,0,2]"
+
+
+def test_damaged_groups_are_repaired():
+    nodes, cluster = ill_with(
+        "PG_DAMAGED", INCONSISTENT, "pg 2.3 is active+clean+snaptrim_error, acting [0]"
+    )
+    made = plan.plan(nodes, PARAMS, FSID, KEYS, False, cluster, ready=True)
+    assert steps_of(made, RepairGroups) == [RepairGroups(("2.1f",))]
+    assert titles(made) == ["damage"]
+
+
+def test_damaged_groups_are_no_matter_of_single_nodes():
+    nodes, cluster = ill_with("PG_DAMAGED", INCONSISTENT)
+    assert mended(nodes, cluster, joining={nodes[0].uuid}) == []
+
+
+def test_a_cluster_that_never_was_finished_is_only_waited_for():
+    nodes, cluster = ill_with("PG_DAMAGED", INCONSISTENT)
+    assert mended(nodes, cluster, ready=False) == ["health"]
+
+
+@pytest.mark.parametrize(
+    ("check", "archive", "title"),
+    [
+        ("RECENT_CRASH", True, ["crashes"]),
+        ("RECENT_MGR_MODULE_CRASH", True, ["crashes"]),
+        ("RECENT_CRASH", False, []),
+        ("OSD_NEARFULL", True, []),
+    ],
+)
+def test_crashes_are_marked_as_seen_only_if_that_is_wanted(check, archive, title):
+    nodes, cluster = ill_with(check, "osd.0 crashed on host node1")
+    assert mended(nodes, cluster, archive=archive) == title
+    assert mended(nodes, cluster, joining={nodes[0].uuid}, archive=archive) == title
 
 
 def test_the_daemons_of_a_node_that_joins_are_waited_for():

@@ -10,6 +10,7 @@ from ganeti_ceph.cephconf import ClusterConf, Mon
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import (
     KINDS,
+    ArchiveCrashes,
     AskStop,
     AwaitDaemons,
     AwaitHealth,
@@ -28,6 +29,7 @@ from ganeti_ceph.steps import (
     MarkOsds,
     PlaceHost,
     RemoveMon,
+    RepairGroups,
     SecureKeys,
     Settle,
     StartMon,
@@ -118,6 +120,14 @@ EXAMPLES = [
         "make /etc/ceph/a, /var/lib/ceph/b readable by the owner alone",
     ),
     (StartMon("node1"), "start mon.node1 and wait for a quorum"),
+    (
+        RepairGroups(("2.1f", "10.a")),
+        "make damaged copies anew from good ones in the placement groups 2.1f, 10.a",
+    ),
+    (
+        ArchiveCrashes(),
+        "mark as seen what crashed ('ceph crash ls' still lists it)",
+    ),
 ]
 
 
@@ -147,6 +157,12 @@ def test_sentences_leave_out_what_is_not_done():
     assert many.sentence() == (
         "/dev/sdb, /dev/sdc: make and start OSDs on logical volumes"
     )
+
+
+@pytest.mark.parametrize("group", ["", "1", "1.", ".1", "1.g", "1.1 2.2", "1.1\n"])
+def test_no_step_is_made_for_what_is_no_placement_group(group):
+    with pytest.raises(ValueError, match="is not a placement group"):
+        RepairGroups((group,))
 
 
 @pytest.mark.parametrize(

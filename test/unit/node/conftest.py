@@ -12,7 +12,15 @@ import pytest
 
 from ganeti_ceph import ceph
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.node import cluster, files, images, members, osd_socket, services
+from ganeti_ceph.node import (
+    cluster,
+    files,
+    images,
+    members,
+    mend,
+    osd_socket,
+    services,
+)
 
 
 class Tree:
@@ -163,6 +171,6 @@ def storage(monkeypatch):
 def clock(monkeypatch):
     """The time, which only waiting passes."""
     clock = fakes.FakeClock()
-    for module in (cluster, images, members):
+    for module in (cluster, images, members, mend):
         monkeypatch.setattr(module, "time", clock)
     return clock

@@ -85,6 +85,23 @@ def test_what_is_not_good_is_a_sentence_each_but_what_is_muted(storage):
     assert facts.checks == ("MON_DISK_LOW: node1 is full", "SLOW_OPS: 3 slow ops")
 
 
+def test_what_is_told_of_a_check_goes_with_it(storage):
+    told = [{"message": "osd.0 has slow ops"}, {"message": "osd.1 has slow ops"}]
+    storage.checks = {
+        "SLOW_OPS": check("3 slow ops", detail=told),
+        "MON_DISK_LOW": check("node1 is full", detail=[]),
+        "OSD_DOWN": check("1 osds down", muted=True, detail=told),
+    }
+    assert cluster.status().details == (
+        ("SLOW_OPS", ("osd.0 has slow ops", "osd.1 has slow ops")),
+    )
+
+
+def test_details_are_not_asked_for_where_all_is_well(storage):
+    storage.checks = {"OSD_DOWN": check("1 osds down", muted=True)}
+    assert cluster.status().details == ()
+
+
 def test_a_cluster_that_does_not_answer_is_an_error(storage):
     storage.reachable = False
     with pytest.raises(CephError, match="cannot connect"):

@@ -119,7 +119,7 @@ def test_a_cluster_that_does_not_answer_does_not_agree(storage, osds):
     storage.reachable = False
     with pytest.raises(CephError, match="cannot connect"):
         members.ask(AskLeave((0,), False))
-    assert storage.bounds[0]["client_mount_timeout"] == "10"
+    assert storage.bounds[0]["client_mount_timeout"] == "20"
 
 
 def stamp(seconds):
