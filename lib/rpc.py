@@ -279,6 +279,8 @@ REPORT = Call[Report]("ceph_report", 30, Report)
 KEYS = Call[Keys]("ceph_keys", 30, Keys)
 LEAVE = Call[Objections]("ceph_leave", 60, Objections)
 GRANT = Call[None]("ceph_grant", 30, type(None))
+#: What it may use beyond the named pools is taken away, if nobody can miss it.
+TAKE_BACK = Call[None]("ceph_take_back", 60, type(None))
 DEFAULT_POOL = Call[None]("ceph_default_pool", 30, type(None))
 DISKS = Call[DisksFacts]("ceph_disks", 60, DisksFacts)
 MAP = Call[Mapped]("ceph_map", 120, Mapped)
@@ -303,6 +305,7 @@ CALLS = (
     KEYS,
     LEAVE,
     GRANT,
+    TAKE_BACK,
     DEFAULT_POOL,
     DISKS,
     MAP,

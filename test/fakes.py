@@ -1577,6 +1577,9 @@ class FakeNodes:
         self.failing: dict[tuple[str, str], str] = {}
         #: The pools that were granted, and those that are missing.
         self.granted: list[str] = []
+        #: The pools beyond which all was taken back, and why that fails.
+        self.left_with: tuple[str, ...] = ()
+        self.kept_away = ""
         self.lost: set[str] = set()
         #: The storage cluster while too many of its mons are stopped.
         self.asleep: ClusterFacts | None = None
@@ -1589,6 +1592,7 @@ class FakeNodes:
         runner.answers("ceph_keys", self._keys)
         runner.answers("ceph_leave", self._leave)
         runner.answers("ceph_grant", self._grant)
+        runner.answers("ceph_take_back", self._take_back)
         runner.answers("ceph_do", self._do)
 
     def stop_mons(self, *names: str) -> None:
@@ -1650,6 +1654,14 @@ class FakeNodes:
         if lost := self.lost.intersection(asked.pools):
             raise ExecError(f"no pool {', '.join(sorted(lost))}")
         self.granted += asked.pools
+
+    def _take_back(self, node: str, sent: Any) -> None:
+        asked = wire.decode(rpc.Grant, sent)
+        assert self.nodes[node].facts.has_keys, "asked where there are no keys"
+        assert asked.user == "ganeti"
+        if self.kept_away:
+            raise ExecError(self.kept_away)
+        self.left_with = asked.pools
 
     def _do(self, node: str, sent: Any) -> Any:
         outcomes = []

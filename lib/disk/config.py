@@ -203,14 +203,27 @@ def grant(unit: Any, disks: list[dict[str, str]]) -> None:
 
 
 def grant_again(unit: Any, feedback: Callable[[str], None]) -> None:
-    """Let our Ceph user use all pools that disks are in; a failure is a warning."""
-    for pool in sorted(_pools_in_use(unit)):
+    """Let our Ceph user use all pools that disks are in, and no other.
+
+    A failure is a warning.  The nodes of the storage cluster are locked, or new disks
+    would lose their pools before they are written down.
+    """
+    from ganeti_ceph import rpc
+
+    pools = _pools_in_use(unit)
+    for pool in sorted(pools):
         error = _grant(unit, {pool})
         if error:
             feedback(
                 f"WARNING: client.{uri.DISK_USER} may not be able to use the disks in"
                 f" pool {pool}: {error}"
             )
+    error = _grant(unit, pools, rpc.TAKE_BACK)
+    if error:
+        feedback(
+            f"WARNING: client.{uri.DISK_USER} may still use pools that no disk is in:"
+            f" {error}"
+        )
 
 
 def _pools_in_use(unit: Any) -> set[str]:
@@ -225,7 +238,7 @@ def _pools_in_use(unit: Any) -> set[str]:
     return pools
 
 
-def _grant(unit: Any, pools: set[str]) -> str | None:
+def _grant(unit: Any, pools: set[str], call: Any = None) -> str | None:
     """Let our Ceph user use pools, if there is a storage cluster; return a failure."""
     from ganeti_ceph import rpc, wire
 
@@ -233,7 +246,7 @@ def _grant(unit: Any, pools: set[str]) -> str | None:
     if not pools or not nodes:
         return None
     wanted = wire.encode(rpc.Grant(uri.DISK_USER, tuple(sorted(pools))))
-    return _ask_one(unit, rpc.GRANT, nodes, wanted)
+    return _ask_one(unit, call or rpc.GRANT, nodes, wanted)
 
 
 def _storage_nodes(unit: Any) -> list[str]:

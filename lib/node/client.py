@@ -8,7 +8,8 @@ from typing import Any
 import rados
 
 from ganeti_ceph import ceph
-from ganeti_ceph.disk import space
+from ganeti_ceph.disk import image, space, trash
+from ganeti_ceph.disk.uri import Place
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.node import config, files
 from ganeti_ceph.rpc import DefaultPool, Grant
@@ -38,6 +39,27 @@ def grant(asked: Grant) -> None:
     with ceph.connect() as cluster:
         _refuse_missing(cluster, asked.pools)
         _ensure(cluster, asked.user, asked.pools)
+
+
+def take_back(asked: Grant) -> None:
+    """Let the user use no other pools than these, unless it has removed images there.
+
+    Its pools are where those are looked for, and a removed image may have its data in
+    a further one; so nothing is taken away while there is any.  Nobody else may put
+    images into pools meanwhile.
+    Raises :class:`CephError` where that cannot be found out.
+    """
+    place = Place(asked.pools[0], user=asked.user)
+    if any(trash.content(one) for one in image.beside(place)):
+        return
+    entity = f"client.{asked.user}"
+    with ceph.connect() as cluster, files.turn(asked.user):
+        present = find(cluster, entity)
+        had = _pools(present) if present else set()
+        left = had.intersection(asked.pools)
+        if left and left != had:
+            caps = capabilities(left)
+            ceph.command(cluster, "auth caps", entity=entity, caps=caps)
 
 
 def name_pool(asked: DefaultPool) -> None:
@@ -101,7 +123,7 @@ def _ensure(cluster: rados.Rados, user: str, pools: Iterable[str]) -> Secret:
                     caps=capabilities(pools),
                 )
                 return Secret(answer[0]["key"])
-            had = set(_POOL.findall(present["caps"].get("osd", "")))
+            had = _pools(present)
             if had.issuperset(pools):
                 return Secret(present["key"])
             wanted = capabilities(had.union(pools))
@@ -110,6 +132,10 @@ def _ensure(cluster: rados.Rados, user: str, pools: Iterable[str]) -> Secret:
         f"what {entity} may do is changed by somebody else at the same time; try again",
         errno.EAGAIN,
     )
+
+
+def _pools(user: dict[str, Any]) -> set[str]:
+    return set(_POOL.findall(user["caps"].get("osd", "")))
 
 
 def find(cluster: rados.Rados, entity: str) -> dict[str, Any] | None:

@@ -112,6 +112,10 @@ def _grant(sent: Any) -> None:
     client.grant(wire.decode(Grant, sent, "what to grant"))
 
 
+def _take_back(sent: Any) -> None:
+    client.take_back(wire.decode(Grant, sent, "what to leave"))
+
+
 def _default_pool(sent: Any) -> None:
     client.name_pool(wire.decode(DefaultPool, sent, "the pool to name"))
 
@@ -213,6 +217,7 @@ _ANSWERS: dict[Call[Any], Callable[[Any], Any]] = {
     rpc.KEYS: _keys,
     rpc.LEAVE: _leave,
     rpc.GRANT: _grant,
+    rpc.TAKE_BACK: _take_back,
     rpc.DEFAULT_POOL: _default_pool,
     rpc.DISKS: _disks,
     rpc.MAP: _map,

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from conftest import TestLab
@@ -33,6 +34,13 @@ def place(lab: TestLab) -> Iterator[TestLab]:
         yield lab
 
 
+def disks_user(lab: TestLab) -> Any:
+    """Return the key of the user that opens disks, and what it may do."""
+    shown = lab.run("node1", "ceph auth get client.ganeti --format json").stdout
+    (user,) = json.loads(shown)
+    return user
+
+
 def test_each_disk_has_a_place_and_a_form_of_its_own(place: TestLab) -> None:
     guest = Guest(place, "guest4.lab.example")
     guest.gnt(
@@ -45,12 +53,13 @@ def test_each_disk_has_a_place_and_a_form_of_its_own(place: TestLab) -> None:
     assert "order 20 (1 MiB objects)" in told
     assert field(place, second, "data_pool") == "coded"
     assert field(place, second, "features") == "layering, exclusive-lock, data-pool"
-    shown = place.run("node1", "ceph auth get client.ganeti --format json").stdout
-    (user,) = json.loads(shown)
-    pools = ("My-Fast", "coded", "rbd")
-    may = {"mon": "profile rbd"}
-    may["osd"] = ", ".join(f"profile rbd pool={pool}" for pool in pools)
-    assert user["caps"] == may
+    user = disks_user(place)
+    assert user["caps"] == {
+        "mon": "profile rbd",
+        "osd": ", ".join(
+            f"profile rbd pool={pool}" for pool in ("My-Fast", "coded", "rbd")
+        ),
+    }
     place.run("node1", "rados --id ganeti -p coded ls")
     for command in ("rados --id ganeti -p small ls", "ceph --id ganeti auth ls"):
         denied = place.run("node1", command, check=False)
@@ -585,8 +594,14 @@ def test_the_trash_of_a_pool_without_a_disk_is_seen(place: TestLab) -> None:
 
     ((pool, image_id, *_),) = table(place)
     assert pool == "My-Fast/t1"
+    # Or nobody would find it any more.
+    place.run("node1", "gnt-storage repair")
+    assert len(table(place)) == 1
     place.run("node1", f"gnt-storage trash --force purge {image_id}")
     assert table(place) == []
+    assert "pool=My-Fast" in disks_user(place)["caps"]["osd"]
+    place.run("node1", "gnt-storage repair")
+    assert "pool=My-Fast" not in disks_user(place)["caps"]["osd"]
 
 
 def test_lost_images_are_made_anew_and_others_are_left_as_they_are(

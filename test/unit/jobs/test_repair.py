@@ -362,6 +362,7 @@ def test_all_pools_that_disks_are_in_are_granted_again(made):
     )
     repair(made)
     assert made.nodes.granted == ["coded", "hdd", "rbd"]
+    assert made.nodes.left_with == ("coded", "hdd", "rbd")
 
 
 def test_a_pool_that_cannot_be_granted_is_a_warning_and_others_are(made):
@@ -374,6 +375,23 @@ def test_a_pool_that_cannot_be_granted_is_a_warning_and_others_are(made):
     assert "no pool hdd" in said
 
 
+def test_what_cannot_be_taken_back_is_a_warning(made):
+    made.nodes.kept_away = "no answer"
+    repair(made)
+    (said,) = [line for line in made.feedback if "WARNING" in line]
+    assert "may still use pools that no disk is in: " in said
+    assert "no answer" in said
+
+
 def test_nothing_is_granted_in_a_dry_run(made):
     repair(made, dry_run=True)
     assert made.nodes.granted == []
+    assert made.nodes.left_with == ()
+
+
+def test_crashes_are_marked_as_seen_if_that_is_asked_for(made):
+    checks = ("RECENT_CRASH: 1 daemons have recently crashed",)
+    made.nodes.cluster = dataclasses.replace(made.nodes.cluster, checks=checks)
+    step = "mark as seen what crashed"
+    assert step not in repair(made, dry_run=True)
+    assert step in repair(made, dry_run=True, archive_crashes="yes")

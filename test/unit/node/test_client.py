@@ -1,5 +1,6 @@
 """The user that opens disks: made once, may use what it was given, key never told."""
 
+import dataclasses
 import errno
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ import fakes
 import pytest
 from fakes import ADMIN
 
+from ganeti_ceph import ceph
 from ganeti_ceph.errors import CephError
 from ganeti_ceph.node import client, files
 from ganeti_ceph.rpc import DefaultPool, Grant
@@ -247,6 +249,58 @@ def test_one_at_a_time_changes_what_it_may_on_a_node(
     with ThreadPoolExecutor() as threads:
         list(threads.map(client.grant, asked))
     assert caps(storage) == tuple(client.capabilities(["hdd", "ssd", "vms"]))
+
+
+# Taking back
+
+
+@pytest.fixture
+def seen(storage, pools, known, monkeypatch):
+    """What the user finds in the trash of its pools; it may use all three."""
+    known(*client.capabilities(["vms", "ssd", "hdd"]))
+    seen = {"vms": (), "ssd": (), "hdd": ()}
+
+    def beside(place):
+        assert (place.user, place.conf) == ("ganeti", ceph.CONF)
+        return tuple(dataclasses.replace(place, pool=pool) for pool in seen)
+
+    monkeypatch.setattr(client.image, "beside", beside)
+    monkeypatch.setattr(client.trash, "content", lambda place: seen[place.pool])
+    return seen
+
+
+def test_pools_that_no_disk_is_in_are_taken_back(storage, seen):
+    client.take_back(Grant("ganeti", ("vms", "hdd")))
+    assert caps(storage) == tuple(client.capabilities(["hdd", "vms"]))
+
+
+@pytest.mark.parametrize("pool", ["vms", "ssd"])
+def test_nothing_is_taken_back_while_there_are_removed_images(storage, seen, pool):
+    # Its data may be in any of the pools.
+    seen[pool] = ("an image",)
+    client.take_back(Grant("ganeti", ("vms", "hdd")))
+    assert prefixes(storage) == []
+
+
+@pytest.mark.parametrize("asked", [("vms", "ssd", "hdd"), ("vms", "ssd", "hdd", "new")])
+def test_where_nothing_is_to_be_taken_back_nothing_is_changed(storage, seen, asked):
+    client.take_back(Grant("ganeti", asked))
+    assert prefixes(storage) == ["auth get"]
+
+
+def test_a_user_is_never_left_without_a_pool(storage, seen):
+    client.take_back(Grant("ganeti", ("new",)))
+    assert prefixes(storage) == ["auth get"]
+
+
+def test_a_trash_that_cannot_be_seen_keeps_all_pools(storage, seen, monkeypatch):
+    def fails(_):
+        raise CephError("no answer", errno.ETIMEDOUT)
+
+    monkeypatch.setattr(client.trash, "content", fails)
+    with pytest.raises(CephError, match="no answer"):
+        client.take_back(Grant("ganeti", ("vms",)))
+    assert prefixes(storage) == []
 
 
 # What it may
