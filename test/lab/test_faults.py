@@ -14,11 +14,13 @@ import pytest
 from conftest import NewLab, Result, TestLab
 from guests import Guest
 from test_init import DISK, INIT, LIMIT_LOOP, modify
-from test_nodes import ADD, lives_on, mons, osds, status, wait_clean
+from test_life import go_offline
+from test_nodes import ADD, ceph, lives_on, mons, osds, status, wait_clean
 
 pytestmark = pytest.mark.slow
 
 NODES = ("node1", "node2", "node3", "node4")
+MASTER = "node1.lab.example"
 SERVE = "/usr/lib/python3/dist-packages/ganeti_ceph/node/serve.py"
 FAULT = "/run/fault"
 #: Makes a node daemon die in the step that a file names, once, or wait before it.
@@ -67,7 +69,7 @@ def lab(new_lab: NewLab) -> TestLab:
 @pytest.fixture(scope="module")
 def guest(lab: TestLab) -> Iterator[Guest]:
     guest = Guest(lab, "guest1.lab.example")
-    # The one node whose power nobody takes.
+    # The one node that is there until the last tests.
     guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node2 --disk 0:size=1G")
     yield guest
     guest.gnt("remove -f --shutdown-timeout=0", check=False)
@@ -483,6 +485,34 @@ def test_a_node_whose_leave_was_killed_leaves_and_comes_back(guest: Guest) -> No
     lives_on(guest)
 
 
+def test_a_dead_master_is_replaced_and_comes_back(guest: Guest) -> None:
+    lab = guest.lab
+    there = Guest(lab, guest.name, master="node2")
+    lab.kill("node1")
+    lab.run("node2", "gnt-cluster master-failover", timeout=300)
+    end = time.monotonic() + 90
+    while f"'gnt-node modify --offline=yes {MASTER}'" not in status(lab, "node2"):
+        assert time.monotonic() < end
+        time.sleep(2)
+    lab.run("node2", "gnt-node modify --offline=yes node1", timeout=300)
+    named = {one["name"] for one in ceph(lab, "mon dump", "node2")["mons"]}
+    assert named == {"node2", "node3", "node4"}
+    lives_on(there)
+    # Ganeti's daemons wait for minutes until they believe that another one is master.
+    lab.tool("start", "node1", check=False)
+    lab.run("node2", [*ADD, "--readd", MASTER], timeout=400)
+    lives_on(there)
+    lab.run("node1", "gnt-cluster master-failover", timeout=300)
+    answers(lab)
+    # The mon that it had is on node4, and comes back when that one leaves.
+    wait_clean(lab, node="node2")
+    go_offline(lab, "node4")
+    assert mons(lab) == {"node1", "node2", "node3"}
+    lab.run("node1", [*ADD, "--readd", "node4"], timeout=400)
+    healthy(lab)
+    lives_on(guest)
+
+
 def start_again(guest: Guest, boot: int) -> None:
     """Start a guest once its disk may be had, and see that all it wrote is whole."""
     end = time.monotonic() + 120
@@ -494,10 +524,19 @@ def start_again(guest: Guest, boot: int) -> None:
     assert wrote.whole == wrote.blocks
 
 
+def test_the_power_of_the_guest_s_own_node_fails(guest: Guest) -> None:
+    lab = guest.lab
+    lab.kill("node2")
+    lab.start("node2")
+    answers(lab)
+    healthy(lab, 240)
+    start_again(guest, 2)
+
+
 def test_all_nodes_reboot_at_once(guest: Guest) -> None:
     lab = guest.lab
     with ThreadPoolExecutor() as pool:
         list(pool.map(lab.reboot, NODES))
     answers(lab)
     healthy(lab, 300)
-    start_again(guest, 2)
+    start_again(guest, 3)

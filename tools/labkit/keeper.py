@@ -5,7 +5,7 @@ import sys
 
 from . import cgroups
 from .disks import detach, loops_on
-from .network import Network
+from .network import Network, give_addresses
 from .node import Node, note_devices, noted_devices
 
 # systemd-nspawn ends with it when its node reboots and it may not do that itself.
@@ -32,6 +32,7 @@ def keep(node: Node) -> None:
 
 
 def _run_once(node: Node) -> int:
+    give_addresses(node.namespace, node.number)
     with node.console.open("ab") as console:
         child = subprocess.Popen(
             nspawn_command(node),

@@ -64,7 +64,6 @@ class Network:
         inside = self.namespace(number)
         _make_namespace(inside)
         mac = f"02:00:0a:4d:00:{number:02x}"
-        ipv4, ipv6 = addresses(number)
         _ip(
             self._paths.switch,
             f"link add port{number} type veth peer name eth0 netns {inside}",
@@ -80,9 +79,8 @@ class Network:
             "link set eth0 master br0",
             "link set eth0 up",
             "link set br0 up",
-            f"address add {ipv4}/{IPV4.prefixlen} brd + dev br0",
-            f"address add {ipv6}/{IPV6.prefixlen} dev br0 nodad",
         )
+        give_addresses(inside, number)
 
     def set_port(self, number: int, *, up: bool) -> None:
         """Connect a node to the switch, or cut it off."""
@@ -92,6 +90,21 @@ class Network:
         """Let go of a namespace: it ends, with its interfaces."""
         run(["umount", "--lazy", namespace], check=False)
         namespace.unlink(missing_ok=True)
+
+
+def give_addresses(namespace: Path, number: int) -> None:
+    """Let a node have its own addresses and no other.
+
+    The namespace outlives the node; of what a machine had, such as the address of
+    Ganeti's master, nothing is left when it boots.
+    """
+    ipv4, ipv6 = addresses(number)
+    _ip(
+        namespace,
+        "address flush dev br0 scope global",
+        f"address add {ipv4}/{IPV4.prefixlen} brd + dev br0",
+        f"address add {ipv6}/{IPV6.prefixlen} dev br0 nodad",
+    )
 
 
 def _make_namespace(namespace: Path) -> None:
