@@ -460,13 +460,17 @@ def test_the_watcher_starts_what_died_and_sets_the_osds_memory(lab: TestLab) -> 
 
 def test_instances_do_not_get_the_memory_of_osds(lab: TestLab) -> None:
     command = "gnt-node list --no-headers --units=m -o mfree node2"
-    lab.run("node1", "gnt-cluster modify -S ceph:osd-memory=1G")
-    few = int(lab.run("node1", command).stdout)
-    lab.run("node1", "gnt-cluster modify -S ceph:osd-memory=3G")
-    many = int(lab.run("node1", command).stdout)
+    end = time.monotonic() + 60
+    while True:
+        lab.run("node1", "gnt-cluster modify -S ceph:osd-memory=1G")
+        few = int(lab.run("node1", command).stdout)
+        lab.run("node1", "gnt-cluster modify -S ceph:osd-memory=3G")
+        many = int(lab.run("node1", command).stdout)
+        # The host has other work.
+        if few - many == pytest.approx(2048, abs=400):
+            break
+        assert time.monotonic() < end, (few, many)
     lab.run("node1", "gnt-cluster modify -S ceph:osd-memory=")
-    # The host has other work.
-    assert few - many == pytest.approx(2048, abs=400)
 
 
 def test_what_differs_is_verified_and_mended(lab: TestLab) -> None:
@@ -516,7 +520,8 @@ def test_damaged_copies_are_told_and_made_anew(lab: TestLab) -> None:
     step = f"make damaged copies anew from good ones in the placement groups {group}"
     assert step in lab.run("node1", "gnt-storage repair --dry-run").stdout
     assert "inconsistent" in status(lab)
-    assert step in lab.run("node1", "gnt-storage repair", timeout=300).stdout
+    said = lab.run("node1", "gnt-storage repair", timeout=300).stdout
+    assert f"placement groups {group} are whole" in said
     lab.run("node1", "rados -p rbd get harmed /run/now; cmp /run/good /run/now")
     lab.run("node1", "rados -p rbd rm harmed")
     nothing_to_do(lab)
@@ -526,10 +531,12 @@ def test_damaged_copies_are_told_and_made_anew(lab: TestLab) -> None:
 def test_what_crashed_is_told_until_it_is_marked_as_seen(lab: TestLab) -> None:
     (standby, *_) = ceph(lab, "mgr dump")["standbys"]
     node = standby["name"]
+    # Some may be there from the ends of tests.
+    lab.run(node, "rm -rf /var/lib/ceph/crash/2*")
     lab.run(node, f"systemctl kill -s SEGV ceph-mgr@{node}")
-    written = "until test -e /var/lib/ceph/crash/*/done; do sleep 0.2; done"
+    written = "until ls /var/lib/ceph/crash/2*/done; do sleep 0.2; done 2>/dev/null"
     lab.run(node, f"timeout 60 bash -c '{written}'")
-    meta = lab.run(node, "cat /var/lib/ceph/crash/*/meta").stdout
+    meta = lab.run(node, "cat $(ls -d /var/lib/ceph/crash/2*/meta | head -1)").stdout
     # What ceph-crash does every ten minutes.
     lab.run("node1", "timeout 20 ceph crash post -i -", stdin=meta)
     end = time.monotonic() + 60
@@ -541,7 +548,7 @@ def test_what_crashed_is_told_until_it_is_marked_as_seen(lab: TestLab) -> None:
     assert "there is nothing to do" in lab.run("node1", "gnt-storage repair").stdout
     assert "RECENT_CRASH" in status(lab)
     said = lab.run("node1", "gnt-storage repair --archive-crashes").stdout
-    assert "mark as seen what crashed" in said
+    assert "what crashed is marked as seen" in said
     nothing_to_do(lab)
     said = lab.run("node1", "gnt-storage repair --archive-crashes").stdout
     assert "there is nothing to do" in said
