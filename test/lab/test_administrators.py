@@ -14,7 +14,7 @@ from conftest import NewLab, Result, TestLab
 from guests import Guest
 from test_faults import DEATH, REVIVE, SERVE, dies_in, told
 from test_init import DISK, INIT, modify
-from test_init_ipv6 import hosts_by_rack
+from test_init_ipv6 import children_by
 from test_life import (
     COLLECTOR,
     COLLECTOR_KEY,
@@ -142,7 +142,7 @@ def test_two_that_make_the_storage_make_one(lab: TestLab) -> None:
 
 def test_map_rule_and_mons_follow_the_racks(lab: TestLab) -> None:
     racks = {"R1": ["node1"], "R2": ["node2", "node3"], "R3": ["node4"]}
-    found = {rack: sorted(hosts) for rack, hosts in hosts_by_rack(lab).items()}
+    found = {rack: sorted(hosts) for rack, hosts in children_by(lab, "rack").items()}
     assert found == racks
     rules = {one["rule_id"]: one for one in ceph(lab, "osd crush rule dump")}
     pools = {one["pool_name"]: one for one in ceph(lab, "osd pool ls detail")}
@@ -278,7 +278,7 @@ def test_no_host_leaves_a_rack_that_copies_need(lab: TestLab) -> None:
     why = "with node4 in rack R2 there would be only 2 failure domains (rack) for them"
     assert why in said
     assert why in status(lab)
-    assert hosts_by_rack(lab)["R3"] == ["node4"]
+    assert children_by(lab, "rack")["R3"] == ["node4"]
     lab.run("node1", retag.format(wrong, right))
     nothing_to_do(lab)
 
@@ -341,7 +341,7 @@ def test_an_offline_node_changes_its_group_and_joins_the_storage(guest: Guest) -
     lab.run("node1", "gnt-node add-tags node5 ceph:rack:R3")
     lab.run("node1", again, timeout=300)
     assert [one["up"] for one in osds(lab)["node5"].values()] == [1]
-    assert sorted(hosts_by_rack(lab)["R3"]) == ["node4", "node5"]
+    assert sorted(children_by(lab, "rack")["R3"]) == ["node4", "node5"]
     nothing_to_do(lab)
     lives_on(guest)
 
@@ -401,9 +401,9 @@ def test_the_node_daemon_dies_while_a_host_moves(guest: Guest, mortal: None) -> 
         lab.run("node1", f"gnt-node add-tags node3 ceph:rack:{after}")
         if after == "R4":
             told(dies_in(lab, "place", "node1", repair), repair)
-            assert hosts_by_rack(lab).get("R4") is None
+            assert children_by(lab, "rack").get("R4") is None
         lab.run("node1", repair, timeout=300)
-        assert "node3" in hosts_by_rack(lab)[after]
+        assert "node3" in children_by(lab, "rack")[after]
     nothing_to_do(lab)
     lives_on(guest)
 
@@ -685,7 +685,7 @@ def test_a_node_that_is_taken_out_keeps_no_key(guest: Guest) -> None:
         " --plain --no-legend --state=active 'ceph-*@*' ganeti-ceph-collector",
     ).stdout
     assert not re.search("keyring|ceph-node5|@|collector", left), left
-    assert "node5" not in hosts_by_rack(lab).get("R3", [])
+    assert "node5" not in children_by(lab, "rack").get("R3", [])
     users = {one["entity"] for one in ceph(lab, "auth ls")["auth_dump"]}
     assert not users & {f"osd.{osd}", "mgr.node5"}
     nothing_to_do(lab)

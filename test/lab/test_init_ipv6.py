@@ -1,4 +1,4 @@
-"""A storage cluster of a rarer kind: it speaks IPv6 alone, has one mon, and racks."""
+"""A storage cluster of a rarer kind: IPv6 alone, one mon, racks in datacenters."""
 
 import json
 
@@ -18,22 +18,24 @@ def test_a_storage_cluster_on_ipv6(new_lab: NewLab) -> None:
         "ip -6 -o address show scope global | awk '{print $4}' | head -n 1 | python3"
         " -c 'import ipaddress; print(ipaddress.ip_interface(input()).network)'",
     ).stdout.strip()
-    modify(
-        lab,
-        f"ceph:disk={DISK},public-network={network},mon-count=1,failure-domain=rack",
-    )
-    for node in "node1", "node2":
+    modify(lab, f"ceph:disk={DISK},public-network={network},mon-count=1")
+    modify(lab, "ceph:failure-domain=datacenter")
+    for node in "node1", "node2", "node3":
         lab.run("node1", f"gnt-node add-tags {node} ceph:rack:of-{node}")
+    for node in "node1", "node2":
+        lab.run("node1", f"gnt-node add-tags {node} ceph:datacenter:dc-{node}")
     done = lab.run("node1", INIT, check=False)
-    assert "gnt-node add-tags node3.lab.example ceph:rack:NAME" in done.stderr
-    lab.run("node1", "gnt-node add-tags node3 ceph:rack:of-node3")
+    assert "gnt-node add-tags node3.lab.example ceph:datacenter:NAME" in done.stderr
+    lab.run("node1", "gnt-node add-tags node3 ceph:datacenter:dc-node3")
     lab.run("node1", INIT, timeout=400)
     wait_healthy(lab)
-    racks = {f"of-node{number}": [f"node{number}"] for number in (1, 2, 3)}
-    assert hosts_by_rack(lab) == racks
+    nodes = ("node1", "node2", "node3")
+    assert children_by(lab, "rack") == {f"of-{node}": [node] for node in nodes}
+    places = {f"dc-{node}": [f"of-{node}"] for node in nodes}
+    assert children_by(lab, "datacenter") == places
     rules = json.loads(lab.run("node1", "ceph osd crush rule dump -f json").stdout)
-    (rule,) = (one for one in rules if one["rule_name"] == "ganeti-rack")
-    assert any(step.get("type") == "rack" for step in rule["steps"])
+    (rule,) = (one for one in rules if one["rule_name"] == "ganeti-datacenter")
+    assert any(step.get("type") == "datacenter" for step in rule["steps"])
     assert "v2:[" in lab.run("node1", "ceph mon dump").stdout
 
     # The one collector that tells of the storage cluster is the mon's.
@@ -60,18 +62,20 @@ def test_a_storage_cluster_on_ipv6(new_lab: NewLab) -> None:
     lab.run("node1", "gnt-node remove-tags node3 ceph:rack:of-node3")
     lab.run("node1", "gnt-node add-tags node3 ceph:rack:r4")
     shown = lab.run("node1", "gnt-storage status").stdout
-    assert "to do: move host node3 to rack r4 in the CRUSH map" in shown
+    assert "to do: move host node3 to datacenter dc-node3, rack r4 in the" in shown
     lab.run("node1", "gnt-storage repair", timeout=300)
-    assert hosts_by_rack(lab)["r4"] == ["node3"]
+    assert children_by(lab, "rack")["r4"] == ["node3"]
+    assert "r4" in children_by(lab, "datacenter")["dc-node3"]
     said = lab.run("node1", "gnt-storage repair", timeout=300).stdout
     assert "there is nothing to do" in said
 
 
-def hosts_by_rack(lab: TestLab) -> dict[str, list[str]]:
+def children_by(lab: TestLab, kind: str) -> dict[str, list[str]]:
+    """Return what is in each bucket of a CRUSH type that has anything in it."""
     tree = json.loads(lab.run("node1", "ceph osd tree -f json").stdout)["nodes"]
     names = {node["id"]: node["name"] for node in tree}
     return {
         node["name"]: [names[child] for child in node["children"]]
         for node in tree
-        if node["type"] == "rack" and node["children"]
+        if node["type"] == kind and node["children"]
     }
