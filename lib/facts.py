@@ -160,7 +160,7 @@ class ClusterFacts:
 
 
 #: As ``ceph health detail`` has it: ``pg 2.1f is active+clean+inconsistent, acting
-#: [1,0,2]`` (mon/health_check.h and PGMap.cc of Ceph).
+#: [1,0,2]`` (PGMap.cc of Ceph).
 _DAMAGED = re.compile(r"pg ([0-9]+\.[0-9a-f]+) is (\S*\binconsistent\b[^\s,]*)")
 
 

@@ -80,3 +80,17 @@ def test_exactly_one_group_is_taken(commands):
     (argument,) = commands[NAME][1]
     assert isinstance(argument, cli.ArgGroup)
     assert (argument.min, argument.max) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        ((), {"nodes": ""}),
+        (("node1", "node2"), {"nodes": "node1,node2"}),
+        (("--archive-crashes",), {"nodes": "", "archive_crashes": "yes"}),
+    ],
+)
+def test_what_is_to_be_repaired_reaches_the_job(commands, options, queue, words, sent):
+    opts, args = options(commands, "repair", *words)
+    assert commands["repair"][0](opts, args) == 0
+    assert command.parse(queue.op.command) == ("repair", sent)
