@@ -7,15 +7,28 @@ it is healthy.
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from conftest import NewLab, Result, TestLab
 from guests import Guest
 from test_init import DISK, INIT, LIMIT_LOOP, modify
 from test_life import go_offline
-from test_nodes import ADD, ceph, lives_on, mons, osds, status, wait_clean
+from test_nodes import (
+    ADD,
+    ceph,
+    crash,
+    harm,
+    is_whole,
+    lives_on,
+    mons,
+    nothing_to_do,
+    osds,
+    status,
+    wait_clean,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -459,6 +472,47 @@ def run_again(lab: TestLab, command: str) -> None:
     while lab.run("node1", command, check=False, timeout=300).returncode:
         assert time.monotonic() < end
         time.sleep(3)
+
+
+def harm_keys(lab: TestLab) -> None:
+    lab.run("node3", "chmod 644 /etc/ceph/ceph.client.ganeti.keyring")
+
+
+@pytest.mark.parametrize(
+    ("step", "node", "what", "options"),
+    [
+        ("key-owners", "node3", harm_keys, ""),
+        ("pg-repair", "node1", harm, ""),
+        ("crashes", "node1", crash, " --archive-crashes"),
+    ],
+)
+def test_the_node_daemon_dies_in_each_step_of_mending(
+    guest: Guest, step: str, node: str, what: Callable[[TestLab], Any], options: str
+) -> None:
+    lab = guest.lab
+    what(lab)
+    command = f"gnt-storage repair{options}"
+    told(dies_in(lab, step, node, command), "gnt-storage repair")
+    lab.run("node1", command, timeout=400)
+    if what is harm:
+        is_whole(lab)
+    nothing_to_do(lab)
+    lives_on(guest)
+
+
+def test_the_node_daemon_dies_while_it_starts_a_mon(guest: Guest) -> None:
+    lab = guest.lab
+    _, *stopped = sorted(mons(lab))
+    for node in stopped:
+        lab.run(node, f"systemctl stop ceph-mon@{node}")
+    lab.run("node1", "while timeout 5 ceph mon stat; do sleep 1; done &> /dev/null")
+    done = dies_in(lab, "mon-start", stopped[0], "gnt-storage repair")
+    assert done.returncode == 1
+    assert stopped[0] in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    lab.run("node1", "gnt-storage repair", timeout=400)
+    healthy(lab)
+    lives_on(guest)
 
 
 def test_a_killed_job_may_be_run_again(guest: Guest) -> None:

@@ -501,12 +501,12 @@ systemctl start ceph-osd@{osd}
 """
 
 
-def test_damaged_copies_are_told_and_made_anew(lab: TestLab) -> None:
+def harm(lab: TestLab) -> str:
+    """Damage the copy of an object that clients read; return its placement group."""
     lab.run("node1", "head -c 65536 /dev/urandom > /run/good")
     lab.run("node1", "rados -p rbd put harmed /run/good")
     found = ceph(lab, "osd map rbd harmed")
-    # What clients read.
-    osd, group = found["acting_primary"], found["pgid"]
+    osd, group = found["acting_primary"], str(found["pgid"])
     (node,) = (name for name, there in osds(lab).items() if osd in there)
     lab.run(node, HARM.format(osd=osd, group=group))
     nothing_to_do(lab)
@@ -515,22 +515,19 @@ def test_damaged_copies_are_told_and_made_anew(lab: TestLab) -> None:
         assert time.monotonic() < end, shown
         lab.run("node1", f"ceph pg deep-scrub {group}")
         time.sleep(5)
-    assert f": pg {group} is active+clean+inconsistent" in shown
-    assert "'gnt-storage repair' has damaged copies made anew" in shown
-    step = f"make damaged copies anew from good ones in the placement groups {group}"
-    assert step in lab.run("node1", "gnt-storage repair --dry-run").stdout
-    assert "inconsistent" in status(lab)
-    said = lab.run("node1", "gnt-storage repair", timeout=300).stdout
-    assert f"placement groups {group} are whole" in said
+    return group
+
+
+def is_whole(lab: TestLab) -> None:
+    """See that the object which was harmed is as it was, and drop it."""
     lab.run("node1", "rados -p rbd get harmed /run/now; cmp /run/good /run/now")
     lab.run("node1", "rados -p rbd rm harmed")
-    nothing_to_do(lab)
-    assert "there is nothing to do" in lab.run("node1", "gnt-storage repair").stdout
 
 
-def test_what_crashed_is_told_until_it_is_marked_as_seen(lab: TestLab) -> None:
+def crash(lab: TestLab) -> str:
+    """Let a mgr crash, and Ceph know; return its node."""
     (standby, *_) = ceph(lab, "mgr dump")["standbys"]
-    node = standby["name"]
+    node = str(standby["name"])
     # Some may be there from the ends of tests.
     lab.run(node, "rm -rf /var/lib/ceph/crash/2*")
     lab.run(node, f"systemctl kill -s SEGV ceph-mgr@{node}")
@@ -543,6 +540,27 @@ def test_what_crashed_is_told_until_it_is_marked_as_seen(lab: TestLab) -> None:
     while "(RECENT_CRASH)" not in (shown := status(lab)):
         assert time.monotonic() < end, shown
         time.sleep(2)
+    return node
+
+
+def test_damaged_copies_are_told_and_made_anew(lab: TestLab) -> None:
+    group = harm(lab)
+    shown = status(lab)
+    assert f": pg {group} is active+clean+inconsistent" in shown
+    assert "'gnt-storage repair' has damaged copies made anew" in shown
+    step = f"make damaged copies anew from good ones in the placement groups {group}"
+    assert step in lab.run("node1", "gnt-storage repair --dry-run").stdout
+    assert "inconsistent" in status(lab)
+    said = lab.run("node1", "gnt-storage repair", timeout=300).stdout
+    assert f"placement groups {group} are whole" in said
+    is_whole(lab)
+    nothing_to_do(lab)
+    assert "there is nothing to do" in lab.run("node1", "gnt-storage repair").stdout
+
+
+def test_what_crashed_is_told_until_it_is_marked_as_seen(lab: TestLab) -> None:
+    node = crash(lab)
+    shown = status(lab)
     assert f"mgr.{node} crashed on host {node}" in shown
     assert "'gnt-storage repair --archive-crashes' marks all as seen" in shown
     assert "there is nothing to do" in lab.run("node1", "gnt-storage repair").stdout
