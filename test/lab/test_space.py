@@ -16,6 +16,9 @@ NODES = ("node1", "node2", "node3")
 BOUND = 60
 ADD = "add -t rbd -o lab-guest -B memory=128M --no-install --no-start"
 
+#: Where hbal keeps what it was told, and what it makes of it.
+SAVED = "/run/balance"
+
 #: An instance allocator that keeps what it was asked.
 ALLOCATOR = "/usr/lib/ganeti/iallocators/keeper"
 ASKED = "/run/asked.json"
@@ -76,6 +79,14 @@ def ready(lab: TestLab) -> TestLab:
 @pytest.fixture
 def guest(ready: TestLab) -> Iterator[Guest]:
     guest = Guest(ready, "guest5.lab.example")
+    yield guest
+    guest.gnt("remove -f --shutdown-timeout=0", check=False)
+
+
+@pytest.fixture
+def neighbour(ready: TestLab) -> Iterator[Guest]:
+    """Another instance, which does not run."""
+    guest = Guest(ready, "guest6.lab.example")
     yield guest
     guest.gnt("remove -f", check=False)
 
@@ -234,6 +245,46 @@ def test_a_disk_may_be_larger_than_the_pool(guest: Guest) -> None:
     # htools know no shared storage: they add up what the nodes show.
     assert abs(float(values["CLUSTER_DSK"]) - 3 * size) < 3 * 64
     assert values["OK"] == "1"
+
+
+def balance(guest: Guest) -> None:
+    """Have hbal move a guest, if it has one to move, from what nodes tell it."""
+    expected = room(guest.lab, "rbd")
+    command = f"hbal -L -X -S {SAVED} --select-instances={guest.name}"
+    said = guest.lab.run("node1", command, timeout=300).stdout
+    assert "0 bad nodes, 0 bad instances" in said
+    assert "Solution length=1\n" in said
+    # The lines of nodes: name, memory (all, used, free), disk (all, free), and more.
+    saved = guest.lab.run("node1", f"cat {SAVED}.original; rm {SAVED}.*").stdout
+    told = [line.split("|")[4:6] for line in saved.split("\n\n")[1].splitlines()]
+    assert len(told) == len(NODES)
+    assert all(agrees(sizes, *expected) for sizes in told)
+
+
+def test_hbal_moves_guests_to_where_they_go_on(guest: Guest, neighbour: Guest) -> None:
+    guest.gnt("add -t rbd -o lab-guest -B memory=128M -n node1 --disk 0:size=1G")
+    guest.written(boot=1)
+    guest.gnt("shutdown --timeout=0")
+    neighbour.gnt(f"{ADD} -n node1 --disk 0:size=1G")
+    (image,) = guest.images()
+
+    balance(guest)
+
+    moved_to = guest.node()
+    assert moved_to != neighbour.node() == "node1"
+    guest.gnt("startup")
+    before = guest.written(boot=2)
+    assert before.verdict == "OK"
+
+    # Now while it runs.
+    neighbour.gnt(f"failover -f -n {moved_to}")
+    balance(guest)
+
+    assert guest.node() != neighbour.node() == moved_to
+    assert guest.images() == [image]
+    if guest.survives_migration:
+        after = guest.written(boot=2, beat=before.beat + 2)
+        assert after.whole == after.blocks > 0
 
 
 def test_a_node_without_storage_lacks_only_the_room(ready: TestLab) -> None:
