@@ -4,6 +4,7 @@ The tests of this file build on each other, in their order.  LVM is real but for
 kernel's part, see ``standin_lvm.py``.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from conftest import NewLab, TestLab
 from guests import Guest
 from places import checksum, refused
-from test_nodes import ADD, NODE3, lives_on, mons, osds, wait_clean
+from test_nodes import ADD, NODE3, ceph, lives_on, mons, osds, wait_clean
 
 NODES = ("node1", "node2", "node3")
-DISK = "/dev/disk/by-id/lab-disk-1"
+BY_ID = "/dev/disk/by-id"
+DISK = f"{BY_ID}/lab-disk-1"
+DATABASES = f"{BY_ID}/lab-db-1"
 INIT = "gnt-storage init-distributed-storage -s ceph default"
 STANDIN = Path(__file__).with_name("standin_lvm.py").read_text(encoding="utf-8")
 #: Installs the stand-in, which is at its standard input.
@@ -65,13 +68,26 @@ GROUP = (
 )
 
 
+#: Says at each boot that a node has these disks, and no others.
+LINKS = f"rm {BY_ID}/lab-*; sed -i '%s' /etc/tmpfiles.d/lab-disks.conf;" + (
+    " systemd-tmpfiles --create /etc/tmpfiles.d/lab-disks.conf"
+)
+
+
 @pytest.fixture(scope="module")
 def lab(new_lab: NewLab) -> TestLab:
-    """A cluster without storage, whose nodes have device-mapper for all one can see."""
-    lab = new_lab()
+    """A cluster without storage, whose nodes have device-mapper for all one can see.
+
+    Two disks of node2 share a third one for their databases.
+    """
+    lab = new_lab("--disks=3")
     for node in NODES:
         lab.run(node, INSTALL, stdin=STANDIN)
-    lab.run("node1", f"gnt-cluster modify -S ceph:disk={DISK},pool-size=2")
+        one_disk = "/lab-disk-[23]/d"
+        two_and_a_database = "s/lab-disk-3/lab-db-1/"
+        lab.run(node, LINKS % (two_and_a_database if node == "node2" else one_disk))
+    disks = f"disk={BY_ID}/lab-disk-*,db-device={BY_ID}/lab-db-*"
+    lab.run("node1", f"gnt-cluster modify -S ceph:{disks},pool-size=2")
     return lab
 
 
@@ -88,20 +104,44 @@ def volumes(lab: TestLab, node: str) -> list[str]:
     return lab.run(node, "lvs --noheadings -o lv_tags").stdout.split()
 
 
+def databases(lab: TestLab) -> dict[str, str]:
+    """Return the volumes on the databases' disk of node2, by the OSD's UUID.
+
+    Each OSD of node2 has one of them, and uses it.
+    """
+    found = {}
+    fields = "--segments --separator=';' -o lv_uuid,lv_tags"
+    said = lab.run("node2", f"pvs --noheadings {fields} {DATABASES}").stdout
+    for line in said.splitlines():
+        volume, tags = line.strip().split(";")
+        if not volume:
+            continue
+        assert "ceph.type=db," in f"{tags},"
+        (osd,) = re.findall(r"ceph\.osd_fsid=([^,]+)", tags)
+        found[osd] = volume
+    ours = osds(lab)["node2"]
+    assert set(found) == {osd["uuid"] for osd in ours.values()}
+    for number in ours:
+        told = ceph(lab, f"osd metadata {number}")
+        assert told["bluefs_dedicated_db"] == "1"
+        assert int(told["bluefs_db_size"]) > 0
+    return found
+
+
 def test_what_was_killed_while_it_made_an_osd_is_begun_anew(lab: TestLab) -> None:
-    lab.run("node2", KILLER)
+    lab.run("node3", KILLER)
     done = lab.run("node1", INIT, check=False, timeout=300)
     assert done.returncode == 1
-    assert "node2.lab.example: osd-lvm: 'ceph-volume lvm batch" in done.stderr
+    assert "node3.lab.example: osd-lvm: 'ceph-volume lvm batch" in done.stderr
     assert done.stderr.count("osd-lvm") == 1, done.stderr
     assert "go on from here with" in done.stderr
-    (before,) = volumes(lab, "node2")
+    (before,) = volumes(lab, "node3")
     assert "ceph.osd_id=" in before
-    lab.run("node2", "mv /usr/lib/standin/ceph-osd /usr/bin/ceph-osd")
+    lab.run("node3", "mv /usr/lib/standin/ceph-osd /usr/bin/ceph-osd")
     lab.run("node1", INIT, timeout=300)
     found = osds(lab)
-    assert sorted(one for node in NODES for one in found[node]) == [0, 1, 2]
-    for node in NODES:
+    assert sorted(one for node in NODES for one in found[node]) == [0, 1, 2, 3]
+    for node in ("node1", "node3"):
         ((number, osd),) = found[node].items()
         (tags,) = volumes(lab, node)
         assert f"ceph.osd_id={number}," in tags
@@ -111,10 +151,18 @@ def test_what_was_killed_while_it_made_an_osd_is_begun_anew(lab: TestLab) -> Non
     assert "there is nothing to do" in said
 
 
+def test_disks_share_a_device_for_their_databases(lab: TestLab) -> None:
+    assert len(databases(lab)) == 2
+    assert len(osds(lab)["node2"]) == 2
+
+
 def test_it_runs_again_after_a_reboot(guest: Guest) -> None:
     lab = guest.lab
-    lab.reboot("node3")
+    before = databases(lab)
+    lab.reboot("node2")
     wait_up(lab)
+    wait_clean(lab)
+    assert databases(lab) == before
     lives_on(guest)
 
 
