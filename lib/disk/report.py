@@ -111,9 +111,10 @@ class PoolStorage:
                     # It is for other nodes.
                     continue
                 raise backend.RPCFail(str(err)) from err
-            if name in (None, found.pool):
+            shown = _name(found.pool, wanted.conf)
+            if name in (None, shown):
                 row = {
-                    constants.SF_NAME: found.pool,
+                    constants.SF_NAME: shown,
                     constants.SF_SIZE: found.size,
                     constants.SF_USED: found.used,
                     constants.SF_FREE: found.free,
@@ -121,6 +122,11 @@ class PoolStorage:
                 }
                 rows.append([row[field] for field in fields])
         return rows
+
+
+def _name(pool: str, conf: str) -> str:
+    """Return what to list a pool as: of two with one name Ganeti would show one."""
+    return pool if conf == uri.CONF else f"{pool}:conf={conf}"
 
 
 def _default_info() -> list[dict[str, Any]]:

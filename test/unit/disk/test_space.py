@@ -302,6 +302,14 @@ def test_one_pool_is_listed(ceph):
     assert rows == [["cold"]]
 
 
+def test_a_pool_of_another_storage_cluster_has_another_name(ceph):
+    far = {"pool": "rbd", "ceph-conf": "/etc/ceph/far.conf", "user-id": "far"}
+    shown = ["rbd", "rbd:conf=/etc/ceph/far.conf"]
+    assert listed({"pool": "rbd"}, far, fields=["name"]) == [[one] for one in shown]
+    for one in shown:
+        assert listed({"pool": "rbd"}, far, name=one, fields=["name"]) == [[one]]
+
+
 def test_pools_that_a_node_does_not_have_are_not_listed(ceph, monkeypatch):
     assert listed({"pool": "nosuch"}, {"pool": "rbd"}, fields=["name"]) == [["rbd"]]
     refuse(monkeypatch, 2)
