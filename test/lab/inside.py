@@ -134,9 +134,10 @@ def _sizes(ioctx: Any) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _pool(name: str) -> Iterator[Any]:
-    """Open a pool, or POOL/NAMESPACE."""
-    pool, _, namespace = name.partition("/")
-    with rados.Rados(conffile="/etc/ceph/ceph.conf") as cluster:
+    """Open a pool, or POOL/NAMESPACE; another storage cluster's as CLUSTER:POOL."""
+    conf, _, within = name.rpartition(":")
+    pool, _, namespace = within.partition("/")
+    with rados.Rados(conffile=f"/etc/ceph/{conf or 'ceph'}.conf") as cluster:
         with cluster.open_ioctx(pool) as ioctx:
             ioctx.set_namespace(namespace)
             yield ioctx

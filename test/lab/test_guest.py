@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import external
 import pytest
 from conftest import Result, TestLab
 from guests import Guest, images, look
@@ -23,7 +24,6 @@ POOL_UID = 881
 #: What of it works with a QEMU that puts itself into the background, as Ganeti's does.
 SANDBOX = "-sandbox on,obsolete=deny,resourcecontrol=deny"
 POOL = "My-Pool"
-FAR_CONF = "/etc/ceph/far.conf"
 MIB = 2**20
 
 
@@ -43,25 +43,19 @@ def restart_noded(arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def ready(lab: TestLab) -> Iterator[TestLab]:
-    """A lab with users for QEMU, talkative node daemons, and another pool."""
+    """A lab with users for QEMU, talkative node daemons, another storage cluster."""
     for name, number in ((USER, UID), ("lab-pool", POOL_UID)):
         on_all_nodes(lab, f"id -u {name} >&2 || useradd -r -u {number} {name}")
     on_all_nodes(lab, restart_noded("-d"))
     lab.run("node1", f"gnt-cluster modify --uid-pool={POOL_UID}")
-    lab.run("node1", f"ceph osd pool create {POOL} 8; rbd pool init {POOL}")
-    caps = f"mon 'profile rbd' osd 'profile rbd pool={POOL}'"
-    key = lab.run("node1", f"ceph auth get-or-create client.far {caps}").stdout
-    # Ceph names a cluster, and with it the keyring, after the configuration file.
-    keyring = "umask 77; cat > /etc/ceph/far.client.far.keyring"
-    for node in NODES:
-        lab.run(node, f"cp /etc/ceph/ceph.conf {FAR_CONF}; {keyring}", stdin=key)
-    known = lab.run("node1", f"rbd namespace ls {POOL}").stdout
-    if "Team_A" not in known:
-        lab.run("node1", f"rbd namespace create {POOL}/Team_A")
-    yield lab
-    remove = "remove -f --shutdown-timeout=0"
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda name: Guest(lab, name).gnt(remove, check=False), GUESTS))
+    with external.made(lab, POOL):
+        lab.run("node1", f"rbd --cluster far namespace create {POOL}/Team_A")
+        yield lab
+        remove = "remove -f --shutdown-timeout=0"
+        with ThreadPoolExecutor() as pool:
+            list(
+                pool.map(lambda name: Guest(lab, name).gnt(remove, check=False), GUESTS)
+            )
     lab.run("node1", f"gnt-cluster modify --remove-uids={POOL_UID}")
     on_all_nodes(lab, f"userdel {USER}; userdel lab-pool; " + restart_noded(""))
 
@@ -184,10 +178,11 @@ def test_qemu_knows_no_secret_for_good(locked_in: Guest) -> None:
     assert not [one for one in objects if "secret" in one["type"]]
 
 
-def test_a_disk_of_another_place_user_and_configuration_is_plugged_in(
+def test_a_disk_in_another_storage_cluster_is_plugged_in(
     locked_in: Guest,
 ) -> None:
-    place = f"pool={POOL},namespace=Team_A,user-id=far,ceph-conf={FAR_CONF}"
+    place = f"pool={POOL},namespace=Team_A,user-id={external.USER}"
+    place += f",ceph-conf={external.CONF}"
     done = modify(locked_in, f"add:size=1G,{place}")
 
     assert "hotplug:done" in done.stdout
@@ -195,8 +190,8 @@ def test_a_disk_of_another_place_user_and_configuration_is_plugged_in(
 
 
 def elsewhere(guest: Guest) -> Guest:
-    """Return the same guest, whose images are looked for in the other pool."""
-    return Guest(guest.lab, guest.name, f"{POOL}/Team_A")
+    """Return the same guest, with images in the other storage cluster."""
+    return Guest(guest.lab, guest.name, f"{external.PREFIX}{POOL}/Team_A")
 
 
 def test_a_disk_that_is_a_block_device_is_plugged_in(locked_in: Guest) -> None:
