@@ -46,8 +46,9 @@ LEFT_OUT = {
     ),
     "trixie": (
         # What test_nodes does begins with much of test_init.
-        *("test_collector", "test_images", "test_init", "test_kernelspace"),
-        *("test_lab", "test_mappers", "test_monitoring", "test_verify"),
+        *("test_collector", "test_external", "test_images", "test_init"),
+        *("test_kernelspace", "test_lab", "test_mappers", "test_monitoring"),
+        "test_verify",
     ),
 }
 
