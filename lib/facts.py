@@ -23,6 +23,17 @@ class Label:
 
 
 @dataclasses.dataclass(frozen=True)
+class Database:
+    """The logical volume of an OSD's database, on a device that several share."""
+
+    fsid: str
+    osd_uuid: str
+    osd_id: int | None
+    #: Bytes.
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Device:
     """A block device that a storage parameter names, or why there is none."""
 
@@ -43,6 +54,9 @@ class Device:
     whole: str = ""
     #: Why it cannot be read, "" if it can.
     failing: str = ""
+    databases: tuple[Database, ...] = ()
+    #: Bytes that more databases may have beside those; 0 if there are none.
+    free: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,6 +61,10 @@ from ganeti_ceph.steps import (
 PACKAGES = ("ceph-common", "ceph-mgr", "ceph-mon", "ceph-osd")
 #: A device smaller than this is not worth an OSD, and BlueStore may not fit.
 SMALLEST_DEVICE = 5 * 2**30
+#: What a database of an OSD has at the least on a device where there is no other.
+_SMALLEST_DATABASE = 2**30
+#: What LVM needs of a device for itself, rounding included.
+_LVM_OWN = 8 * 2**20
 #: Ceph's mon_clock_drift_allowed, in seconds.
 CLOCK_DRIFT_ALLOWED = 0.05
 #: What Ceph's documentation aims at for one OSD (mon_target_pg_per_osd).
@@ -1032,8 +1036,12 @@ def _osds(
         starts.append(StopDaemons((), (), tuple(moved)))
     lost = _lost(node, cluster, seen)
     if uses_lvm(node, params):
-        lvm = _lvm_osds(node, params, fsid, blank, removed, admin)
-        return (*starts, dataclasses.replace(lvm, replaces=tuple(lost[: len(blank)])))
+        return (
+            *starts,
+            _lvm_osds(
+                node, params, fsid, blank, removed, admin, known, lost[: len(blank)]
+            ),
+        )
     free = [
         device
         for device in node.facts.db_devices
@@ -1131,35 +1139,110 @@ def _lvm_osds(
     blank: Sequence[Device],
     removed: Container[str],
     admin: Secret,
+    known: Mapping[str, Osd],
+    lost: Sequence[int],
 ) -> MakeLvmOsds:
-    facts = node.facts
-    for device in facts.db_devices:
-        if device.label is not None:
-            raise PrereqError(
-                f"{node.name}: {device.path} already holds the databases of OSDs; for"
-                " more OSDs on logical volumes make them there by hand (ceph-volume lvm"
-                " create), or give other db-devices"
-            )
+    """Return the step that makes OSDs on blank disks, in the place of the lost ones."""
+    begun = tuple(
+        device.label.osd_uuid
+        for device in blank
+        if device.label is not None
+        and device.label.fsid == fsid
+        and not device.label.complete
+    )
+    db_devices = [
+        one for one in node.facts.db_devices if not _unusable(node, one, fsid)
+    ]
+    held = {
+        one.osd_uuid
+        for device in db_devices
+        for one in device.databases
+        if one.fsid == fsid
+    }
+    gone = held & {*begun, *(osd.uuid for osd in known.values() if osd.id in lost)}
+    left = held - known.keys() - gone
+    if params.wipe:
+        gone |= left
+    databases: list[tuple[Device, int]] = []
+    fresh = [one for one in db_devices if not _is_shared(one, fsid)]
+    if len(fresh) < len(db_devices):
+        databases = _databases(node, fsid, len(blank), db_devices, gone, bool(left))
+        fresh = [one for one in fresh if one in dict(databases)]
+    elif node.facts.db_devices and not db_devices:
+        raise PrereqError(
+            f"{node.name}: no db-device that could be used is there for new OSDs"
+        )
     return MakeLvmOsds(
         fsid,
         tuple(device.stable_path for device in blank),
-        tuple(device.stable_path for device in facts.db_devices),
+        tuple(device.stable_path for device in fresh),
         params.encrypt,
         params.device_class,
         tuple(
             device.stable_path
-            for device in (*blank, *facts.db_devices)
+            for device in (*blank, *fresh)
             if _may_wipe(node, params, fsid, device, removed)
         ),
         admin,
-        begun=tuple(
-            device.label.osd_uuid
-            for device in blank
-            if device.label is not None
-            and device.label.fsid == fsid
-            and not device.label.complete
+        tuple(lost),
+        begun,
+        tuple((device.stable_path, size) for device, size in databases),
+        tuple(
+            (device.stable_path, one.osd_uuid)
+            for device in db_devices
+            for one in device.databases
+            if one.fsid == fsid and one.osd_uuid in gone
         ),
     )
+
+
+def _is_shared(device: Device, fsid: str) -> bool:
+    """Tell whether a db-device holds databases of ours, which others may join."""
+    if device.label is not None and device.label.fsid == fsid:
+        return True
+    return any(one.fsid == fsid for one in device.databases)
+
+
+def _databases(
+    node: Node,
+    fsid: str,
+    count: int,
+    devices: Sequence[Device],
+    gone: Container[str],
+    left: bool,
+) -> list[tuple[Device, int]]:
+    """Return for each of some new OSDs the device of its database, and the size.
+
+    A new one gets its share of what is free once those of the ``gone`` went, and no
+    more than the largest beside it has.  ``left`` tells that there are some of OSDs
+    that were removed.  Raises :class:`PrereqError` where they would be smaller than
+    what is there.
+    """
+    rooms = {
+        device: device.free
+        + sum(one.size for one in device.databases if one.osd_uuid in gone)
+        if _is_shared(device, fsid)
+        else device.size - _LVM_OWN
+        for device in devices
+    }
+    chosen: list[Device] = []
+    for _ in range(count):
+        chosen.append(
+            max(devices, key=lambda one: rooms[one] / (1 + chosen.count(one)))
+        )
+    sizes = {}
+    for device in dict.fromkeys(chosen):
+        wanted = chosen.count(device)
+        there = [one.size for one in device.databases if one.fsid == fsid]
+        size = min([rooms[device] // wanted, *([max(there)] if there else [])])
+        if size < min(there, default=_SMALLEST_DATABASE):
+            way = ", or wipe=yes, which removes those of removed OSDs" if left else ""
+            raise PrereqError(
+                f"{node.name}: {device.path} holds databases of OSDs and has no room"
+                f" for {wanted} more; give another db-device{way}"
+            )
+        sizes[device] = size
+    return [(device, sizes[device]) for device in chosen]
 
 
 def _pool(

@@ -243,12 +243,21 @@ class MakeLvmOsds:
     replaces: tuple[int, ...] = ()
     #: The UUIDs of OSDs that were begun on the devices and never finished.
     begun: tuple[str, ...] = ()
+    #: Where db-devices hold databases already: that and the size in bytes of a new
+    #: one for each of the devices, in their order.
+    databases: tuple[tuple[str, int], ...] = ()
+    #: The databases there that go for the new ones: the db-device, and the UUID of an
+    #: OSD that is no more.
+    gone: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        for one in (self.fsid, *self.begun):
+        for one in (self.fsid, *self.begun, *(osd for _, osd in self.gone)):
             uuid.UUID(one)
-        for path in self.devices + self.db_devices:
+        shared = *dict(self.databases), *dict(self.gone)
+        for path in self.devices + self.db_devices + shared:
             _check_device(path)
+        if self.databases and len(self.databases) != len(self.devices):
+            raise ValueError("some OSDs would have a database and others none")
         if self.device_class is not None:
             _check_name(self.device_class, "a device class")
 
@@ -256,11 +265,10 @@ class MakeLvmOsds:
         """Say what the step will do."""
         wiping = f"wipe {', '.join(self.wipe)}, " if self.wipe else ""
         kind = "encrypted OSDs" if self.encrypt else "OSDs"
-        metadata = (
-            f", their metadata on {', '.join(self.db_devices)}"
-            if self.db_devices
-            else ""
-        )
+        paths = tuple(dict(self.databases)) or self.db_devices
+        metadata = f", their metadata on {', '.join(paths)}" if paths else ""
+        if self.gone:
+            metadata += f", where {len(self.gone)} of OSDs that are no more go"
         ids = ", ".join(f"osd.{one}" for one in self.replaces)
         again = f", in the place of {ids}" if ids else ""
         return (

@@ -1,5 +1,6 @@
 """Block devices: which there are, what they carry, and wiping them."""
 
+import dataclasses
 import errno
 import glob
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.facts import Device, Label
+from ganeti_ceph.facts import Database, Device, Label
 from ganeti_ceph.run import Runner
 
 #: Where the nodes of logical volumes are, by group and name.
@@ -25,6 +26,25 @@ _LOOK = 1
 WIPED = 100 * 2**20
 #: Names that stay with a device, from the one that tells it best.
 _STABLE = ("/dev/disk/by-id", "/dev/disk/by-path", "/dev/disk/by-partuuid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Volume:
+    """A logical volume."""
+
+    group: str
+    name: str
+    #: What ceph-volume noted with it, see
+    #: https://docs.ceph.com/en/latest/dev/ceph-volume/lvm/.
+    tags: Mapping[str, str]
+    #: Bytes.
+    size: int
+    #: How many devices its group has.
+    devices: int = 1
+
+    @property
+    def path(self) -> str:
+        return str(_DEV / self.group / self.name)
 
 
 def expand(patterns: Sequence[str]) -> list[str]:
@@ -57,13 +77,17 @@ def look(path: str, run: Runner) -> Device:
         types = ()
     content = _phrase(types, real)
     label = None
+    databases: tuple[Database, ...] = ()
+    free = 0
     # What cannot be read may be an OSD's: nobody but the administrator may say that
     # it is of no use, and not with wipe=yes.
     try:
         if "ceph_bluestore" in types:
             label = _bluestore_label(real, run)
         elif "LVM2_member" in types:
-            label, in_use = _volumes(real, run)
+            found, free = volumes(real, run)
+            label, in_use = _osd_of(found, run)
+            databases = tuple(_database(one) for one in found if is_database(one))
             if label is not None:
                 # The kernel holds it for its volumes, which may be idle themselves.
                 busy = in_use
@@ -78,7 +102,19 @@ def look(path: str, run: Runner) -> Device:
             else "the metadata of an OSD"
         )
     stable = stable_path(path, real)
-    return Device(path, real, stable, size, busy, content, label, _whole(real), failing)
+    return Device(
+        path,
+        real,
+        stable,
+        size,
+        busy,
+        content,
+        label,
+        _whole(real),
+        failing,
+        databases,
+        free if databases else 0,
+    )
 
 
 def stable_path(path: str, real: str) -> str:
@@ -192,53 +228,83 @@ def _bluestore_label(real: str, run: Runner) -> Label:
     )
 
 
-def _volumes(real: str, run: Runner) -> tuple[Label | None, str]:
-    """Return what ceph-volume noted in the tags of a device's volumes, and their user.
+def volumes(real: str, run: Runner) -> tuple[list[Volume], int]:
+    """Return the logical volumes on a device, and the bytes that more may have there.
 
-    The tags are told in https://docs.ceph.com/en/latest/dev/ceph-volume/lvm/.
+    None in a volume group that ceph-volume did not make, as it uses no other.
     """
-    options = "--noheadings --segments --separator=;"
-    fields = "lv_tags,pv_count,vg_name,lv_name"
+    options = "--noheadings --segments --separator=; --units=b --nosuffix"
+    fields = "lv_tags,pv_count,vg_name,lv_name,pvseg_size,vg_extent_size"
     output = run(["pvs", *options.split(), "--options", fields, real], timeout=30)
-    label, busy = None, ""
+    found: dict[str, Volume] = {}
+    free = 0
     for line in output.splitlines():
-        text, count, group, name = line.strip().split(";")
-        # What is free is a segment, too.
-        if not name:
+        text, count, group, name, extents, extent = line.strip().split(";")
+        if not group:
             continue
-        path = str(_DEV / group / name)
-        if count != "1":
-            busy = busy or f"its volume group {group} has other devices, too"
-        busy = busy or _volume_user(path)
-        tags = dict(re.findall(r"ceph\.(\w+)=([^,\s]*)", text))
-        if "cluster_fsid" not in tags:
-            busy = busy or f"its volume {path} is not Ceph's"
+        size = int(extents) * int(extent)
+        if name:
+            # It may lie in several pieces.
+            before = found[name].size if name in found else 0
+            found[name] = Volume(group, name, tags(text), before + size, int(count))
+        # What is free is a segment, too.
+        elif group.startswith("ceph-"):
+            free += size
+    return list(found.values()), free
+
+
+def tags(text: str) -> dict[str, str]:
+    """Return ceph-volume's notes out of a logical volume's tags."""
+    return dict(re.findall(r"ceph\.(\w+)=([^,\s]*)", text))
+
+
+def is_database(volume: Volume) -> bool:
+    """Tell whether a logical volume is that of an OSD's database."""
+    return "cluster_fsid" in volume.tags and volume.tags.get("type") == "db"
+
+
+def _database(volume: Volume) -> Database:
+    told = volume.tags
+    osd_uuid = told.get("osd_fsid", "")
+    return Database(told["cluster_fsid"], osd_uuid, _number(told), volume.size)
+
+
+def _number(told: Mapping[str, str]) -> int | None:
+    osd_id = told.get("osd_id", "")
+    return int(osd_id) if osd_id.isdigit() else None
+
+
+def _osd_of(found: Sequence[Volume], run: Runner) -> tuple[Label | None, str]:
+    """Return what ceph-volume noted of the OSD on these volumes, and their user."""
+    label, busy = None, ""
+    for volume in found:
+        if volume.devices != 1:
+            busy = busy or f"its volume group {volume.group} has other devices, too"
+        busy = busy or volume_user(volume.path)
+        if "cluster_fsid" not in volume.tags:
+            busy = busy or f"its volume {volume.path} is not Ceph's"
         elif label is None:
-            label = _tagged_label(tags, path, run)
+            label = _tagged_label(volume.tags, volume.path, run)
     return label, busy
 
 
-def _tagged_label(tags: Mapping[str, str], path: str, run: Runner) -> Label:
+def _tagged_label(told: Mapping[str, str], path: str, run: Runner) -> Label:
     """Return what a logical volume's tags say of the OSD on it."""
     complete = True
     # Of a volume that is not active, or is encrypted, nobody can tell.
-    plain = tags.get("type") == "block" and tags.get("encrypted") != "1"
+    plain = told.get("type") == "block" and told.get("encrypted") != "1"
     if plain and Path(path).exists():
         types = signatures(path, run)
         if "ceph_bluestore" in types:
             complete = _bluestore_label(path, run).complete
         else:
             complete = bool(types)
-    osd_id = tags.get("osd_id", "")
     return Label(
-        tags["cluster_fsid"],
-        tags.get("osd_fsid", ""),
-        int(osd_id) if osd_id.isdigit() else None,
-        complete,
+        told["cluster_fsid"], told.get("osd_fsid", ""), _number(told), complete
     )
 
 
-def _volume_user(path: str) -> str:
+def volume_user(path: str) -> str:
     """Return who uses a logical volume, "" for nobody."""
     if not Path(path).exists():
         return ""

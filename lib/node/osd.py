@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ import rados
 
 from ganeti_ceph import ceph, secret
 from ganeti_ceph.errors import ExecError
-from ganeti_ceph.node import config, devices, files, services
+from ganeti_ceph.node import config, databases, devices, files, services
 from ganeti_ceph.node.cluster import count_inactive
 from ganeti_ceph.run import Runner
 from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd, names_of
 
 _VOLUME_LOG = "/var/log/ceph/ceph-volume.log"
+#: Seconds for ceph-volume to make all OSDs of a step.
+_VOLUME_LIMIT = 480
 
 
 def make(step: MakeOsd, run: Runner) -> str:
@@ -30,6 +33,7 @@ def make(step: MakeOsd, run: Runner) -> str:
     ]
     with ceph.connect(key=step.admin) as cluster:
         if step.replaces is not None:
+            _stop_lost(cluster, (step.replaces,), run)
             _destroy(cluster, (step.replaces,), run)
         osd_id, key = _register(cluster, step.osd_uuid, step.replaces)
         if step.device_class:
@@ -125,10 +129,18 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
             entity="client.bootstrap-osd",
             caps=["mon", "allow profile bootstrap-osd"],
         )
-        _destroy(cluster, step.replaces, run)
+        _stop_lost(cluster, step.replaces, run)
+        gone = {osd for _, osd in step.gone}
         for osd in ceph.command(cluster, "osd dump")["osds"]:
             if osd["uuid"] in step.begun:
                 _forget_begun(cluster, osd)
+            elif osd["uuid"] in gone and osd["osd"] not in step.replaces:
+                raise ExecError(f"osd.{osd['osd']} is there again, its database stays")
+        if step.gone:
+            own = {one.label.osd_uuid for one in found if one.label}
+            # While they are still known: this may be killed at any moment.
+            databases.remove(step.gone, step.fsid, own, run)
+        _destroy(cluster, step.replaces, run)
     # ceph-volume finds its key nowhere else.
     files.write(
         files.DATA / "bootstrap-osd" / "ceph.keyring",
@@ -140,18 +152,10 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
         if device.content:
             devices.wipe(device, run)
     services.prepare_osds(run)
-    command = ["ceph-volume", "lvm", "batch", "--bluestore", "--yes"]
-    if step.encrypt:
-        command.append("--dmcrypt")
-    if step.device_class:
-        command += ["--crush-device-class", step.device_class]
-    command += step.devices
-    if step.db_devices:
-        command += ["--db-devices", *step.db_devices]
-    if step.replaces:
-        command += ["--osd-ids", *map(str, step.replaces)]
+    end = time.monotonic() + _VOLUME_LIMIT
     try:
-        run(command, timeout=480)
+        for command in _volume_commands(step):
+            run(command, timeout=max(1, end - time.monotonic()))
     except ExecError as err:
         # The last it says is of how it undid what it had begun.
         raise ExecError(f"{err} (the cause is told in {_VOLUME_LOG})") from err
@@ -165,10 +169,30 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
     return f"OSDs run on {', '.join(step.devices)}"
 
 
-def _destroy(cluster: rados.Rados, osd_ids: Sequence[int], run: Runner) -> None:
-    """Forget what OSDs whose devices are gone held, and keep their numbers.
+def _volume_commands(step: MakeLvmOsds) -> Iterator[list[str]]:
+    options = ["--bluestore"]
+    if step.encrypt:
+        options.append("--dmcrypt")
+    if step.device_class:
+        options += ["--crush-device-class", step.device_class]
+    ids = [str(one) for one in step.replaces]
+    if not step.databases:
+        command = ["ceph-volume", "lvm", "batch", *options, "--yes", *step.devices]
+        if step.db_devices:
+            command += ["--db-devices", *step.db_devices]
+        yield [*command, "--osd-ids", *ids] if ids else command
+        return
+    # As many databases as it is given disks is the most that "batch" would have there.
+    for device, (db_device, size) in zip(step.devices, step.databases, strict=True):
+        command = ["ceph-volume", "lvm", "create", *options, "--data", device]
+        command += ["--block.db", db_device, "--block.db-size", f"{size}B"]
+        yield [*command, "--osd-id", ids.pop(0)] if ids else command
 
-    Only while all data is served without them, and none of them has come back.
+
+def _stop_lost(cluster: rados.Rados, osd_ids: Sequence[int], run: Runner) -> None:
+    """Stop OSDs whose devices are gone for good.
+
+    Raises :class:`ExecError` if one has come back, or data is not served without them.
     """
     if not osd_ids:
         return
@@ -192,6 +216,10 @@ def _destroy(cluster: rados.Rados, osd_ids: Sequence[int], run: Runner) -> None:
     # One that hangs would keep the new one from being started, and one on logical
     # volumes be looked for at each boot.
     services.stop([("osd", str(one)) for one in osd_ids], run)
+
+
+def _destroy(cluster: rados.Rados, osd_ids: Sequence[int], run: Runner) -> None:
+    """Forget what OSDs that were stopped for good held, and keep their numbers."""
     for one in osd_ids:
         ceph.command(cluster, "osd destroy-actual", id=one, yes_i_really_mean_it=True)
         directory = files.daemon_dir("osd", str(one))

@@ -13,7 +13,7 @@ import pytest
 from conftest import NewLab, TestLab
 from guests import Guest
 from places import checksum, refused
-from test_nodes import ADD, NODE3, ceph, lives_on, mons, osds, wait_clean
+from test_nodes import ADD, NODE3, ceph, lives_on, mons, nothing_to_do, osds, wait_clean
 
 NODES = ("node1", "node2", "node3")
 BY_ID = "/dev/disk/by-id"
@@ -78,14 +78,14 @@ LINKS = f"rm {BY_ID}/lab-*; sed -i '%s' /etc/tmpfiles.d/lab-disks.conf;" + (
 def lab(new_lab: NewLab) -> TestLab:
     """A cluster without storage, whose nodes have device-mapper for all one can see.
 
-    Two disks of node2 share a third one for their databases.
+    Two disks of node2 share a third one for their databases, and there is a spare one.
     """
-    lab = new_lab("--disks=3")
+    lab = new_lab("--disks=4")
     for node in NODES:
         lab.run(node, INSTALL, stdin=STANDIN)
-        one_disk = "/lab-disk-[23]/d"
-        two_and_a_database = "s/lab-disk-3/lab-db-1/"
-        lab.run(node, LINKS % (two_and_a_database if node == "node2" else one_disk))
+        first = "/lab-disk-[234]/d"
+        shared = "s/lab-disk-3/lab-db-1/;s/lab-disk-4/spare-disk/"
+        lab.run(node, LINKS % (shared if node == "node2" else first))
     disks = f"disk={BY_ID}/lab-disk-*,db-device={BY_ID}/lab-db-*"
     lab.run("node1", f"gnt-cluster modify -S ceph:{disks},pool-size=2")
     return lab
@@ -104,21 +104,21 @@ def volumes(lab: TestLab, node: str) -> list[str]:
     return lab.run(node, "lvs --noheadings -o lv_tags").stdout.split()
 
 
-def databases(lab: TestLab) -> dict[str, str]:
+def databases(lab: TestLab) -> dict[str, tuple[str, str]]:
     """Return the volumes on the databases' disk of node2, by the OSD's UUID.
 
     Each OSD of node2 has one of them, and uses it.
     """
     found = {}
-    fields = "--segments --separator=';' -o lv_uuid,lv_tags"
+    fields = "--segments --separator=';' -o lv_uuid,lv_size,lv_tags"
     said = lab.run("node2", f"pvs --noheadings {fields} {DATABASES}").stdout
     for line in said.splitlines():
-        volume, tags = line.strip().split(";")
+        volume, size, tags = line.strip().split(";")
         if not volume:
             continue
         assert "ceph.type=db," in f"{tags},"
         (osd,) = re.findall(r"ceph\.osd_fsid=([^,]+)", tags)
-        found[osd] = volume
+        found[osd] = volume, size
     ours = osds(lab)["node2"]
     assert set(found) == {osd["uuid"] for osd in ours.values()}
     for number in ours:
@@ -225,6 +225,68 @@ def test_a_replaced_disk_gets_an_osd_of_the_old_id(guest: Guest) -> None:
     lives_on(guest)
 
 
+def lose(lab: TestLab, disk: str) -> int:
+    """Have a disk of node2 that carries an OSD go blank, and return which that was."""
+    tags = lab.run("node2", f"pvs --noheadings -o lv_tags {disk}").stdout
+    number = int(re.findall(r"ceph\.osd_id=(\d+)", tags)[0])
+    lab.run(
+        "node2",
+        f"systemctl kill -s KILL ceph-osd@{number}; systemctl stop ceph-osd@{number};"
+        f" vgremove -f $(pvs --noheadings -o vg_name {disk}); pvremove {disk}",
+    )
+    wait_down(lab, number)
+    wait_active(lab)
+    return number
+
+
+def test_a_replaced_disk_gets_the_room_of_the_old_one_s_database(guest: Guest) -> None:
+    lab = guest.lab
+    before, had = databases(lab), osds(lab)["node2"]
+    number = lose(lab, f"{BY_ID}/lab-disk-2")
+    # Killed half-way it goes on.
+    lab.run("node2", KILLER)
+    done = lab.run("node1", "gnt-storage repair", check=False, timeout=300)
+    lab.run("node2", "mv /usr/lib/standin/ceph-osd /usr/bin/ceph-osd")
+    assert done.returncode == 1
+    assert "osd-lvm: 'ceph-volume lvm create" in done.stderr
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    after, has = databases(lab), osds(lab)["node2"]
+    assert set(has) == set(had)
+    (other,) = set(had) - {number}
+    kept, old, new = had[other]["uuid"], had[number]["uuid"], has[number]["uuid"]
+    assert has[other]["uuid"] == kept
+    assert has[other]["up_from"] == had[other]["up_from"]
+    assert after[kept] == before[kept]
+    assert old not in after
+    assert after[new][1] == before[old][1]
+    wait_up(lab)
+    nothing_to_do(lab)
+    lives_on(guest)
+
+
+def test_a_further_disk_needs_room_for_its_database(guest: Guest) -> None:
+    lab = guest.lab
+    before = databases(lab)
+    lab.run("node2", f"mv {BY_ID}/spare-disk {BY_ID}/lab-disk-4")
+    said = refused(lab.run("node1", "gnt-storage repair", check=False))
+    assert f"{DATABASES} holds databases of OSDs and has no room for 1 more" in said
+    assert databases(lab) == before
+    # The room of one that was removed is the administrator's to give away.
+    number = lose(lab, f"{BY_ID}/lab-disk-2")
+    lab.run("node2", f"mv {BY_ID}/lab-disk-2 {BY_ID}/spare-disk")
+    lab.run("node1", f"ceph osd purge {number} --yes-i-really-mean-it")
+    said = refused(lab.run("node1", "gnt-storage repair", check=False))
+    assert "or wipe=yes" in said
+    lab.run("node1", "gnt-cluster modify -S ceph:wipe=yes")
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    lab.run("node1", "gnt-cluster modify -S ceph:wipe=no")
+    assert len(set(databases(lab)) & set(before)) == 1
+    assert len(databases(lab)) == 2
+    wait_up(lab)
+    wait_clean(lab)
+    lives_on(guest)
+
+
 def test_what_a_node_had_is_destroyed_only_with_wipe(guest: Guest) -> None:
     lab = guest.lab
     (number,) = osds(lab)["node3"]
@@ -292,4 +354,16 @@ def wait_down(lab: TestLab, number: int) -> None:
     end = time.monotonic() + 60
     while any(found[number]["up"] for found in osds(lab).values() if number in found):
         assert time.monotonic() < end
+        time.sleep(1)
+
+
+def wait_active(lab: TestLab) -> None:
+    """Wait until the OSDs that are left agreed on what they have."""
+    end = time.monotonic() + 60
+    while True:
+        states = ceph(lab, "status")["pgmap"]["pgs_by_state"]
+        names = [one["state_name"] for one in states]
+        if all("active" in name and "stale" not in name for name in names):
+            return
+        assert time.monotonic() < end, names
         time.sleep(1)

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from ganeti_ceph import cephconf, plan
 from ganeti_ceph.cephconf import Mon
 from ganeti_ceph.errors import PrereqError
-from ganeti_ceph.facts import Osd, Pool
+from ganeti_ceph.facts import Database, Osd, Pool
 from ganeti_ceph.params import FailureDomain, OsdLayout, StorageParameters
 from ganeti_ceph.plan import PACKAGES, Plan, pg_count, refusals
 from ganeti_ceph.secret import Secret
@@ -916,13 +916,159 @@ def test_the_osds_that_are_made_again_are_told(lvm):
     assert plan.made_again(planned([node])) == set()
 
 
-def test_databases_on_logical_volumes_are_never_wiped_for_more_osds():
-    volumes = make_device("/dev/nvme1", busy="held", content="an OSD", label=WHOLE)
-    node = make_node(
-        disks=(make_device("/dev/sdb"),), db_devices=(volumes,), device_mapper=True
+# Databases that share a device, on logical volumes
+
+SHARERS = [str(uuid.UUID(int=index)) for index in range(1, 6)]
+
+
+def shared(*sizes, free=0, fsid=FSID, path="/dev/nvme1", **changes):
+    """Return a device with databases of the first SHARERS, sizes in GiB."""
+    databases = tuple(
+        Database(fsid, SHARERS[index], index, size * 2**30)
+        for index, size in enumerate(sizes)
     )
-    with pytest.raises(PrereqError, match="/dev/nvme1 already holds the databases"):
-        planned([node], with_params(wipe=True))
+    label = make_label(fsid, osd_uuid=SHARERS[0], osd_id=0) if sizes else None
+    return make_device(
+        path,
+        busy="held",
+        content="an OSD",
+        label=label,
+        databases=databases,
+        free=free * 2**30,
+        **changes,
+    )
+
+
+def made_on_volumes(blank, *db_devices, disks=(), lost=(), known=(0, 1, 2), **params):
+    """Return the step for blank disks; osd.N that is lost has neither disk nor life."""
+    disks = tuple(
+        make_device(
+            f"/dev/osd{index}",
+            busy="held",
+            content="an OSD",
+            label=make_label(osd_uuid=SHARERS[index], osd_id=index),
+        )
+        for index in disks
+    )
+    node = make_node(
+        disks=(*disks, *(make_device(f"/dev/sd{x}") for x in "bcd"[:blank])),
+        db_devices=db_devices,
+        device_mapper=True,
+        packages=VOLUME,
+    )
+    osds = tuple(
+        Osd(index, SHARERS[index], index not in lost, False, host=node.host)
+        for index in known
+    )
+    made = planned([node], with_params(**params), cluster=make_cluster(osds=osds))
+    (step,) = steps_of(made, MakeLvmOsds)
+    return step
+
+
+NVME1 = "/dev/disk/by-id/nvme1"
+NVME2 = "/dev/disk/by-id/nvme2"
+
+
+@pytest.mark.parametrize("wipe", [False, True])
+def test_a_replaced_disk_gets_the_room_of_the_lost_one_s_database(wipe):
+    step = made_on_volumes(1, shared(9, 9, 9), disks=(0, 2), lost=(1,), wipe=wipe)
+    assert step.databases == ((NVME1, 9 * 2**30),)
+    assert step.gone == ((NVME1, SHARERS[1]),)
+    assert step.replaces == (1,)
+    assert (step.db_devices, step.wipe) == ((), ())
+    assert "where 1 of OSDs that are no more go" in step.sentence()
+
+
+def test_two_replaced_disks_share_what_two_leave():
+    step = made_on_volumes(2, shared(9, 8, 9), disks=(2,), lost=(0, 1))
+    assert step.databases == ((NVME1, 17 * 2**30 // 2),) * 2
+    assert step.gone == ((NVME1, SHARERS[0]), (NVME1, SHARERS[1]))
+
+
+@pytest.mark.parametrize("wipe", [False, True])
+def test_of_two_lost_ones_only_one_makes_room_for_one(wipe):
+    step = made_on_volumes(1, shared(9, 9, 9), disks=(2,), lost=(0, 1), wipe=wipe)
+    assert (step.replaces, step.gone) == ((0,), ((NVME1, SHARERS[0]),))
+
+
+@pytest.mark.parametrize(("free", "size"), [(9, 9), (10, 10), (30, 10)])
+def test_one_more_disk_takes_what_is_free_as_far_as_others_do(free, size):
+    step = made_on_volumes(1, shared(9, 10, free=free), disks=(0, 1), known=(0, 1))
+    assert step.databases == ((NVME1, size * 2**30),)
+    assert (step.gone, step.replaces) == ((), ())
+
+
+@pytest.mark.parametrize(("blank", "free"), [(1, 8), (1, 0), (2, 17)])
+def test_a_database_is_not_made_smaller_than_the_others(blank, free):
+    with pytest.raises(
+        PrereqError,
+        match=rf"/dev/nvme1 .*no room for {blank} more; give another db-device$",
+    ):
+        made_on_volumes(blank, shared(9, 9, free=free), disks=(0, 1), known=(0, 1))
+
+
+def test_what_removed_osds_left_goes_only_with_wipe():
+    args = (1, shared(9, 9, 9))
+    with pytest.raises(PrereqError, match="or wipe=yes, which removes those of"):
+        made_on_volumes(*args, disks=(0, 2), known=(0, 2))
+    step = made_on_volumes(*args, disks=(0, 2), known=(0, 2), wipe=True)
+    assert step.gone == ((NVME1, SHARERS[1]),)
+    assert (step.databases, step.wipe) == (((NVME1, 9 * 2**30),), ())
+
+
+def test_databases_of_another_storage_cluster_make_no_room():
+    others = shared(9, 9, fsid=str(uuid.UUID(int=99)))
+    mixed = dataclasses.replace(
+        shared(9), databases=(*shared(9).databases, others.databases[1])
+    )
+    with pytest.raises(PrereqError, match="no room"):
+        made_on_volumes(1, mixed, disks=(0,), known=(0,), wipe=True)
+
+
+def test_new_disks_go_where_the_room_is():
+    blank = make_device("/dev/nvme2", size=20 * 2**30)
+    step = made_on_volumes(3, shared(9, free=9), blank, disks=(0,), known=(0,))
+    rest = (20 * 2**30 - 8 * 2**20) // 2
+    assert sorted(step.databases) == [(NVME1, 9 * 2**30), *[(NVME2, rest)] * 2]
+    assert step.db_devices == (NVME2,)
+
+
+def test_a_lost_one_s_database_goes_also_where_the_new_one_is_elsewhere():
+    blank = make_device("/dev/nvme2", size=20 * 2**30)
+    step = made_on_volumes(1, shared(9, 9), blank, disks=(0,), lost=(1,), known=(0, 1))
+    ((path, _),) = step.databases
+    assert path == NVME2
+    assert step.gone == ((NVME1, SHARERS[1]),)
+
+
+def test_a_db_device_that_holds_nothing_yet_is_ceph_volume_s_to_divide():
+    step = made_on_volumes(2, make_device("/dev/nvme1"), make_device("/dev/nvme2"))
+    assert step.db_devices == (NVME1, NVME2)
+    assert (step.databases, step.gone) == ((), ())
+
+
+def test_a_db_device_that_is_away_gets_no_database():
+    away = make_device("/dev/nvme2", real_path="", stable_path="")
+    step = made_on_volumes(1, shared(9, free=9), away, disks=(0,), known=(0,))
+    assert step.databases == ((NVME1, 9 * 2**30),)
+    with pytest.raises(PrereqError, match="no db-device that could be used"):
+        made_on_volumes(1, away, disks=(0,), known=(0,))
+
+
+def test_the_database_of_one_that_was_only_begun_goes():
+    label = make_label(osd_uuid=SHARERS[1], osd_id=1, complete=False)
+    node = make_node(
+        disks=(make_device("/dev/sdb", content="an OSD", label=label),),
+        db_devices=(shared(9, 9),),
+        device_mapper=True,
+        packages=VOLUME,
+    )
+    begun = Osd(1, SHARERS[1], False, True)
+    made = planned([node], cluster=make_cluster(osds=(begun,)))
+    (step,) = steps_of(made, MakeLvmOsds)
+    assert step.begun == (SHARERS[1],)
+    assert step.gone == ((NVME1, SHARERS[1]),)
+    assert step.databases == ((NVME1, 9 * 2**30),)
 
 
 def test_wipe_is_never_decided_without_the_parameter():

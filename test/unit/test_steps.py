@@ -159,6 +159,14 @@ def test_sentences_leave_out_what_is_not_done():
     )
 
 
+def test_no_osd_is_left_without_a_database_beside_others_with_one():
+    two = ("/dev/sdb", "/dev/sdc")
+    with pytest.raises(ValueError, match="others none"):
+        MakeLvmOsds(
+            *(FSID, two, (), False, None, (), ADMIN, (), ()), (("/dev/sdd", 1),)
+        )
+
+
 @pytest.mark.parametrize("group", ["", "1", "1.", ".1", "1.g", "1.1 2.2", "1.1\n"])
 def test_no_step_is_made_for_what_is_no_placement_group(group):
     with pytest.raises(ValueError, match="is not a placement group"):
@@ -189,6 +197,10 @@ def test_no_step_is_made_for_what_is_no_device(path):
         StartOsd(FSID, 1, UUID, path, None, ADMIN)
     with pytest.raises(ValueError):
         MakeLvmOsds(FSID, ("/dev/sdb",), (path,), False, None, (), ADMIN)
+    with pytest.raises(ValueError):
+        MakeLvmOsds(
+            *(FSID, ("/dev/sdb",), (), False, None, (), ADMIN, (), ()), ((path, 1),)
+        )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from fakes import FSID, RELEASES, FakeRunner, make_device, make_label, recorded
 
 from ganeti_ceph.errors import ExecError
+from ganeti_ceph.facts import Database
 from ganeti_ceph.node import devices
 
 SIZE = 3 * 2**20
@@ -155,7 +156,9 @@ def test_what_may_be_an_osd_and_cannot_be_read_is_not_to_be_had(disk, output, co
 )
 def test_volumes_tell_of_osds_in_their_tags(disk, tags, label):
     runner = carrying("trixie", "lvm")
-    runner.knows("pvs", "--noheadings", "--segments", output=f"  {tags};1;ceph-x;osd\n")
+    runner.knows(
+        "pvs", "--noheadings", "--segments", output=f"  {tags};1;ceph-x;osd;9;4\n"
+    )
     runner.knows("pvs", "--noheadings", "--options", output="  ceph-x\n")
     found = devices.look(str(disk), runner)
     assert found.label == label
@@ -170,10 +173,11 @@ def volumes(monkeypatch, tmp_path, *lines):
     monkeypatch.setattr(devices, "_DEV", tmp_path)
     runner = carrying("trixie", "lvm")
     for line in lines:
-        group, name = line.split(";")[2:]
+        group, name = line.split(";")[2:4]
         (tmp_path / group).mkdir(exist_ok=True)
-        (tmp_path / group / name).write_bytes(b"x" * SIZE)
-    runner.knows("pvs", output="".join(f"  {line}\n" for line in lines))
+        if name:
+            (tmp_path / group / name).write_bytes(b"x" * SIZE)
+    runner.knows("pvs", output="".join(f"  {line};9;4\n" for line in lines))
     return runner
 
 
@@ -231,6 +235,40 @@ def test_a_group_of_more_than_one_device_is_nobody_s_to_destroy(
     assert "other devices, too" in devices.look(str(disk), runner).busy
 
 
+DATABASE = f"ceph.cluster_fsid={FSID},ceph.osd_fsid=%s,ceph.osd_id=%d,ceph.type=db"
+
+
+@pytest.mark.parametrize(
+    ("group", "last", "free"), [("ceph-x", "", 8), ("fast", "", 0), ("ceph-x", "d", 0)]
+)
+def test_a_device_tells_what_databases_it_has_and_what_room(
+    disk, monkeypatch, tmp_path, group, last, free
+):
+    lines = [
+        f"{DATABASE % ('u', 4)};1;{group};a",
+        f"{DATABASE % ('v', 5)};1;{group};b",
+        # The other piece of the first.
+        f"{DATABASE % ('u', 4)};1;{group};a",
+        f"{TAGS};1;{group};c",
+    ]
+    runner = volumes(monkeypatch, tmp_path, *lines)
+    words = ("wipefs", "--noheadings", "--parsable", str(tmp_path / group / "c"))
+    runner.knows(*words)
+    text = "".join(f"  {line};3;4\n" for line in lines) + f"  ;1;{group};{last};2;4\n"
+    runner.knows("pvs", output=text)
+    found = devices.look(str(disk), runner)
+    assert found.databases == (Database(FSID, "u", 4, 24), Database(FSID, "v", 5, 12))
+    assert found.free == free
+
+
+def test_a_disk_without_databases_has_no_room_for_any(disk, monkeypatch, tmp_path):
+    runner = volumes(monkeypatch, tmp_path, f"{TAGS};1;ceph-x;osd", ";1;ceph-x;")
+    words = ("wipefs", "--noheadings", "--parsable", str(tmp_path / "ceph-x/osd"))
+    runner.knows(*words)
+    found = devices.look(str(disk), runner)
+    assert (found.databases, found.free) == ((), 0)
+
+
 def test_volumes_that_cannot_be_asked_are_not_to_be_had(disk):
     runner = carrying("trixie", "lvm")
     runner.knows("pvs", code=5)
@@ -242,7 +280,7 @@ def test_volumes_that_cannot_be_asked_are_not_to_be_had(disk):
 @pytest.mark.parametrize(("group", "busy"), [("", ""), ("xenvg", "volume group xenvg")])
 def test_a_disk_of_a_volume_group_is_in_use_though_no_volume_is(disk, group, busy):
     runner = carrying("trixie", "lvm")
-    runner.knows("pvs", "--noheadings", "--segments", output=f"  ;1;{group};\n")
+    runner.knows("pvs", "--noheadings", "--segments", output=f"  ;1;{group};;9;4\n")
     runner.knows("pvs", "--noheadings", "--options", output=f"  {group}\n")
     found = devices.look(str(disk), runner)
     assert found.label is None

@@ -9,7 +9,7 @@ import pytest
 from fakes import ADMIN, FSID, FakePool, make_device, make_label
 
 from ganeti_ceph.errors import CephError, ExecError
-from ganeti_ceph.node import devices, files, osd
+from ganeti_ceph.node import databases, devices, files, osd
 from ganeti_ceph.node import services as units
 from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd
 
@@ -752,3 +752,92 @@ def test_a_new_one_stops_nothing(disks, run, failed):
     osd.make(MAKE, run)
     osd.make_on_lvm(LVM, run)
     assert not any("disable" in argv for argv in run.calls)
+
+
+# Beside databases that other OSDs have on the same device
+
+BESIDE = dataclasses.replace(
+    LVM,
+    wipe=(),
+    replaces=(3,),
+    databases=(("/dev/nvme0", 5 * 2**30), ("/dev/nvme0", 4 * 2**30)),
+    gone=(("/dev/nvme0", OTHER),),
+)
+
+
+@pytest.fixture
+def removed(failed, monkeypatch):
+    """What is asked for to be removed, and which OSDs were known then."""
+    calls = []
+
+    def remove(gone, fsid, own, run):
+        known = {one.uuid for one in failed.osds.values()}
+        calls.append((gone, fsid, own, known))
+
+    failed.osds[3].uuid = OTHER
+    monkeypatch.setattr(databases, "remove", remove)
+    return calls
+
+
+def test_each_disk_gets_its_database_of_a_size_beside_the_others(
+    disks, run, failed, removed
+):
+    step = dataclasses.replace(BESIDE, encrypt=True, device_class="hdd")
+    assert osd.make_on_lvm(step, run) == "OSDs run on /dev/sdb, /dev/sdc"
+    common = [
+        *("ceph-volume", "lvm", "create", "--bluestore", "--dmcrypt"),
+        *("--crush-device-class", "hdd", "--data"),
+    ]
+    size = "--block.db-size"
+    assert [argv for argv in run.calls if argv[0] == "ceph-volume"] == [
+        [
+            *(*common, "/dev/sdb", "--block.db", "/dev/nvme0", size, "5368709120B"),
+            *("--osd-id", "3"),
+        ],
+        [*common, "/dev/sdc", "--block.db", "/dev/nvme0", size, "4294967296B"],
+    ]
+
+
+def test_the_database_of_a_lost_one_goes_while_that_is_still_known(
+    disks, run, failed, removed, systemd
+):
+    units.start("osd", "3", run)
+    disks.set("/dev/sdb", content="an OSD", label=BEGUN)
+    gone = (("/dev/nvme0", OTHER), ("/dev/nvme0", UUID))
+    step = dataclasses.replace(BESIDE, begun=(UUID,), gone=gone)
+    osd.make_on_lvm(step, run)
+    ((went, fsid, own, known),) = removed
+    assert (went, fsid) == (gone, FSID)
+    assert own == {UUID}
+    assert OTHER in known
+    assert unit(3) not in systemd.running
+    assert destroyed(failed) == [3]
+
+
+@pytest.mark.parametrize("change", [{"up": True}, {"id": 2}])
+def test_no_database_goes_of_one_that_is_there_again(
+    disks, run, failed, removed, change
+):
+    if "up" in change:
+        failed.osds[3].up = True
+    else:
+        failed.osds[3].uuid = "uuid-3"
+        failed.osds[2].uuid = OTHER
+    with pytest.raises(ExecError, match=r"osd\.[23] is (up|there) again"):
+        osd.make_on_lvm(BESIDE, run)
+    assert removed == []
+    assert destroyed(failed) == []
+
+
+def test_nothing_is_destroyed_where_a_database_stays(
+    disks, run, failed, removed, monkeypatch
+):
+    def refuse(*_):
+        raise ExecError("it is in use")
+
+    monkeypatch.setattr(databases, "remove", refuse)
+    disks.set("/dev/sdb", content="ext4")
+    with pytest.raises(ExecError, match="it is in use"):
+        osd.make_on_lvm(dataclasses.replace(BESIDE, wipe=("/dev/sdb",)), run)
+    assert destroyed(failed) == []
+    assert not disks.wiped("/dev/sdb")
