@@ -177,7 +177,9 @@ def _volume_commands(step: MakeLvmOsds) -> Iterator[list[str]]:
         options += ["--crush-device-class", step.device_class]
     ids = [str(one) for one in step.replaces]
     if not step.databases:
-        command = ["ceph-volume", "lvm", "batch", *options, "--yes", *step.devices]
+        # Of disks of two kinds it would else take the faster ones for databases.
+        command = ["ceph-volume", "lvm", "batch", "--no-auto", "--yes", *options]
+        command += step.devices
         if step.db_devices:
             command += ["--db-devices", *step.db_devices]
         yield [*command, "--osd-ids", *ids] if ids else command

@@ -402,7 +402,7 @@ def test_ceph_volume_gets_all_devices_at_once(disks, run, storage):
     assert answer == "OSDs run on /dev/sdb, /dev/sdc"
     assert units._OSD_DROPIN.exists()
     assert batch(run) == [
-        *("ceph-volume", "lvm", "batch", "--bluestore", "--yes"),
+        *("ceph-volume", "lvm", "batch", "--no-auto", "--yes", "--bluestore"),
         *("/dev/sdb", "/dev/sdc"),
     ]
 
