@@ -434,16 +434,18 @@ def convert(monkeypatch, disk_of):
     return convert
 
 
-RBD, PLAIN = constants.DT_RBD, constants.DT_PLAIN
+RBD, PLAIN, DRBD = constants.DT_RBD, constants.DT_PLAIN, constants.DT_DRBD8
+#: Of a disk with DRBD Ganeti reads the plain one below it.
+WAYS = [(RBD, PLAIN), (PLAIN, RBD), (RBD, DRBD)]
 
 
-@pytest.mark.parametrize("way", [(RBD, PLAIN), (PLAIN, RBD)])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_disk_is_copied_through_a_pipe(convert, tmp_path, way):
     assert convert(*way, "echo all of it", f"cat > {tmp_path}/new") is None
     assert (tmp_path / "new").read_text() == "all of it\n"
 
 
-@pytest.mark.parametrize("way", [(RBD, PLAIN), (PLAIN, RBD)])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_copy_that_is_cut_short_is_a_failure(convert, way):
     with pytest.raises(stock.RPCFail) as caught:
         convert(*way, "echo half; echo no answer >&2; exit 1", "cat > /dev/null")

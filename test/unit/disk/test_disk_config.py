@@ -250,6 +250,16 @@ def test_disks_become_rbd_without_parameters_as_ever():
     assert converted(RBD, {}, a_disk()) == stock
 
 
+@pytest.mark.parametrize("template", [PLAIN, constants.DT_DRBD8, constants.DT_FILE])
+def test_what_rbd_disks_become_is_ganeti_s(template):
+    disk = objects.Disk(
+        dev_type=RBD, size=5, mode="rw", logical_id=("rbd", "x"), params={"pool": "a"}
+    )
+    stock = instance_storage.ComputeDisksInfo([disk], template, "vg", {})
+    assert converted(template, {}, disk) == stock
+    assert all("pool" not in one for one in stock)
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
