@@ -57,6 +57,8 @@ class Device:
     databases: tuple[Database, ...] = ()
     #: Bytes that more databases may have beside those; 0 if there are none.
     free: int = 0
+    #: Why no database of the volume group there may be made or removed, "" if any may.
+    fixed: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -756,11 +756,11 @@ def _told_to_ceph(
     cluster: ClusterFacts, acting: Node, everywhere: bool, archive: bool
 ) -> Iterator[Stage]:
     """Return what Ceph does by itself once it is told to."""
+    if archive and any(one.partition(":")[0] in CRASHES for one in cluster.checks):
+        yield Stage("crashes", ((acting.uuid, (ArchiveCrashes(),)),))
     damaged = tuple(damaged_groups(cluster.details)) if everywhere else ()
     if damaged:
         yield Stage("damage", ((acting.uuid, (RepairGroups(damaged),)),))
-    if archive and any(one.partition(":")[0] in CRASHES for one in cluster.checks):
-        yield Stage("crashes", ((acting.uuid, (ArchiveCrashes(),)),))
 
 
 def _stage(
@@ -1230,6 +1230,16 @@ def _databases(
         chosen.append(
             max(devices, key=lambda one: rooms[one] / (1 + chosen.count(one)))
         )
+    for device in devices:
+        leaves = any(one.osd_uuid in gone for one in device.databases)
+        # ceph-volume of Ceph 16 takes a partition as it is, with all that is on it.
+        part = f"it is a partition of {device.whole}" if device.whole else ""
+        if (fixed := device.fixed or part) and (leaves or device in chosen):
+            raise PrereqError(
+                f"{node.name}: {device.path} cannot get or lose the databases of single"
+                f" OSDs: {fixed}; make the new OSDs by hand (ceph-volume lvm create),"
+                " or give another db-device"
+            )
     sizes = {}
     for device in dict.fromkeys(chosen):
         wanted = chosen.count(device)

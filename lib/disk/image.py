@@ -160,6 +160,12 @@ def beside(place: Place) -> tuple[Place, ...]:
     return tuple(found)
 
 
+def names(place: Place) -> tuple[str, ...]:
+    """Return the images in a place; those in the trash are not among them."""
+    with within(place, f"list the images of {place}") as pool:
+        return tuple(rbd.RBD().list(pool))
+
+
 def up_osds(place: Place) -> frozenset[str]:
     """Return ``FSID/ID`` of each OSD that is up in a place's storage cluster."""
     with _cluster(place) as cluster:

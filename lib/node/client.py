@@ -42,22 +42,31 @@ def grant(asked: Grant) -> None:
 
 
 def take_back(asked: Grant) -> None:
-    """Let the user use no other pools than these, unless it has removed images there.
+    """Let the user use no other pools than these, unless images are there.
 
-    Its pools are where those are looked for, and a removed image may have its data in
-    a further one; so nothing is taken away while there is any.  Nobody else may put
-    images into pools meanwhile.
+    Its pools are where removed images are looked for, and one may have its data in a
+    further one, so nothing is taken away while there is any; an image that is no disk
+    may be what one is a clone of.  Nor is anything where an administrator let it do
+    something else.  Nobody else may put images into pools meanwhile.
     Raises :class:`CephError` where that cannot be found out.
     """
     place = Place(asked.pools[0], user=asked.user)
-    if any(trash.content(one) for one in image.beside(place)):
-        return
+    needed = set(asked.pools)
+    for one in image.beside(place):
+        if trash.content(one):
+            return
+        if one.pool not in needed and image.names(one):
+            needed.add(one.pool)
     entity = f"client.{asked.user}"
     with ceph.connect() as cluster, files.turn(asked.user):
         present = find(cluster, entity)
         had = _pools(present) if present else set()
-        left = had.intersection(asked.pools)
-        if left and left != had:
+        left = had.intersection(needed)
+        ours = capabilities(had)
+        usual = present and present["caps"] == dict(
+            zip(ours[::2], ours[1::2], strict=True)
+        )
+        if usual and left and left != had:
             caps = capabilities(left)
             ceph.command(cluster, "auth caps", entity=entity, caps=caps)
 

@@ -27,6 +27,8 @@ def remove(
     stale: dict[str, tuple[list[Volume], bool]] = {}
     for path in dict(gone):
         found, _ = devices.volumes(os.path.realpath(path), run)
+        if fixed := devices.fixed_group(found):
+            raise ExecError(f"nothing is removed from {path}: {fixed}")
         old = [one for one in found if _is_of(one, fsid, {osd for _, osd in gone})]
         stale[path] = old, len(old) == len(found)
     for volume in (one for old, _ in stale.values() for one in old):
@@ -68,6 +70,6 @@ def _on_node(run: Runner) -> tuple[dict[tuple[str, str], str], set[str]]:
         group, name, volume, text = line.strip().split(";")
         ids[group, name] = volume
         told = devices.tags(text)
-        if told.get("type") != "db":
+        if told.get("type") not in ("db", "wal"):
             data.add(told.get("osd_fsid", ""))
     return ids, data

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def look(path: str, run: Runner) -> Device:
     content = _phrase(types, real)
     label = None
     databases: tuple[Database, ...] = ()
-    free = 0
+    free, fixed = 0, ""
     # What cannot be read may be an OSD's: nobody but the administrator may say that
     # it is of no use, and not with wipe=yes.
     try:
@@ -88,6 +88,7 @@ def look(path: str, run: Runner) -> Device:
             found, free = volumes(real, run)
             label, in_use = _osd_of(found, run)
             databases = tuple(_database(one) for one in found if is_database(one))
+            fixed = fixed_group(found)
             if label is not None:
                 # The kernel holds it for its volumes, which may be idle themselves.
                 busy = in_use
@@ -114,6 +115,7 @@ def look(path: str, run: Runner) -> Device:
         failing,
         databases,
         free if databases else 0,
+        fixed if databases else "",
     )
 
 
@@ -251,6 +253,19 @@ def volumes(real: str, run: Runner) -> tuple[list[Volume], int]:
         elif group.startswith("ceph-"):
             free += size
     return list(found.values()), free
+
+
+def fixed_group(found: Iterable[Volume]) -> str:
+    """Return why no volume of a device's group may be made or removed, "" if any may.
+
+    ceph-volume makes groups of its own, on one device each, and uses no other.
+    """
+    for volume in found:
+        if not volume.group.startswith("ceph-"):
+            return f"its volume group {volume.group} is not ceph-volume's"
+        if volume.devices != 1:
+            return f"its volume group {volume.group} has other devices, too"
+    return ""
 
 
 def tags(text: str) -> dict[str, str]:

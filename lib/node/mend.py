@@ -3,7 +3,6 @@
 import time
 
 from ganeti_ceph import ceph
-from ganeti_ceph.errors import ExecError
 from ganeti_ceph.facts import damaged_groups
 from ganeti_ceph.node.cluster import details
 from ganeti_ceph.steps import ArchiveCrashes, RepairGroups
@@ -16,7 +15,8 @@ _PAUSE = 1.0
 def repair_groups(step: RepairGroups) -> str:
     """Have OSDs make damaged copies anew; large groups take longer than it waits.
 
-    Raises :class:`ExecError` where Ceph found no good copy of something.
+    A group without a good copy of something is said, and no failure: what else there is
+    to do shall not wait until it is whole.
     """
     end = time.monotonic() + _PATIENCE
     groups = set(step.groups)
@@ -33,10 +33,10 @@ def repair_groups(step: RepairGroups) -> str:
             time.sleep(_PAUSE)
     lost = groups.intersection(damaged_groups(told, failed=True))
     if lost:
-        raise ExecError(
-            f"placement groups {', '.join(sorted(lost))} have no good copy of"
-            " something: look at the disks of their OSDs ('gnt-storage status' names"
-            " them), and have it from a backup"
+        return (
+            f"placement groups {', '.join(sorted(lost))} are damaged still, Ceph may"
+            " have no good copy of something: look at the disks of their OSDs"
+            " ('gnt-storage status' names them), and have it from a backup"
         )
     return (
         f"placement groups {', '.join(sorted(left))} are being mended; 'gnt-storage"

@@ -1047,6 +1047,20 @@ def test_a_db_device_that_holds_nothing_yet_is_ceph_volume_s_to_divide():
     assert (step.databases, step.gone) == ((), ())
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"fixed": "its volume group dbs is not ceph-volume's"}, "group dbs is not"),
+        ({"whole": "/dev/nvme1"}, "it is a partition of /dev/nvme1"),
+    ],
+)
+@pytest.mark.parametrize("lost", [(), (1,)])
+def test_what_ceph_volume_did_not_lay_out_is_refused(changes, why, lost):
+    device = shared(9, 9, free=20, **changes)
+    with pytest.raises(PrereqError, match=why):
+        made_on_volumes(1, device, lost=lost)
+
+
 def test_a_db_device_that_is_away_gets_no_database():
     away = make_device("/dev/nvme2", real_path="", stable_path="")
     step = made_on_volumes(1, shared(9, free=9), away, disks=(0,), known=(0,))

@@ -255,7 +255,7 @@ def test_one_at_a_time_changes_what_it_may_on_a_node(
 
 
 @pytest.fixture
-def seen(storage, pools, known, monkeypatch):
+def seen(storage, pools, known, left, monkeypatch):
     """What the user finds in the trash of its pools; it may use all three."""
     known(*client.capabilities(["vms", "ssd", "hdd"]))
     seen = {"vms": (), "ssd": (), "hdd": ()}
@@ -266,7 +266,14 @@ def seen(storage, pools, known, monkeypatch):
 
     monkeypatch.setattr(client.image, "beside", beside)
     monkeypatch.setattr(client.trash, "content", lambda place: seen[place.pool])
+    monkeypatch.setattr(client.image, "names", lambda place: left.get(place.pool, ()))
     return seen
+
+
+@pytest.fixture
+def left():
+    """The images in pools that no disk is in."""
+    return {}
 
 
 def test_pools_that_no_disk_is_in_are_taken_back(storage, seen):
@@ -280,6 +287,26 @@ def test_nothing_is_taken_back_while_there_are_removed_images(storage, seen, poo
     seen[pool] = ("an image",)
     client.take_back(Grant("ganeti", ("vms", "hdd")))
     assert prefixes(storage) == []
+
+
+def test_a_pool_with_images_of_others_is_not_taken_back(storage, seen, left):
+    # A disk may be a clone of one.
+    left["ssd"] = ("golden",)
+    client.take_back(Grant("ganeti", ("vms",)))
+    assert caps(storage) == tuple(client.capabilities(["ssd", "vms"]))
+
+
+@pytest.mark.parametrize(
+    "osd",
+    [
+        "profile rbd pool=vms, profile rbd pool=ssd, profile rbd-read-only pool=hdd",
+        "profile rbd pool=ssd namespace=a, profile rbd pool=vms",
+    ],
+)
+def test_what_an_administrator_changed_is_left_as_it_is(storage, seen, known, osd):
+    known("mon", "profile rbd", "osd", osd)
+    client.take_back(Grant("ganeti", ("vms",)))
+    assert prefixes(storage) == ["auth get"]
 
 
 @pytest.mark.parametrize("asked", [("vms", "ssd", "hdd"), ("vms", "ssd", "hdd", "new")])
