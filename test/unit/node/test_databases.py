@@ -122,3 +122,27 @@ def test_a_group_of_which_nothing_is_left_goes_whole(monkeypatch, tmp_path):
 def test_where_nothing_is_to_go_nothing_goes(node):
     node.remove()
     assert (node.removed(), node.wiped) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("group", "count", "why"),
+    [
+        ("dbs", 1, "its volume group dbs is not ceph-volume's"),
+        ("ceph-db", 2, "its volume group ceph-db has other devices, too"),
+    ],
+)
+def test_nothing_goes_from_a_group_that_is_not_ceph_volumes_alone(
+    node, group, count, why
+):
+    tags = f"ceph.cluster_fsid={FSID},ceph.osd_fsid={GONE},ceph.osd_id=3,ceph.type=db"
+    node._segments = [f"  {tags};{count};{group};db-gone;9;4\n"]
+    with pytest.raises(ExecError, match=why):
+        node.remove()
+    assert node.removed() == node.wiped == []
+
+
+def test_a_lost_one_s_log_is_not_taken_for_its_data(node):
+    node.volume("db-gone", GONE)
+    node.volume("wal-gone", GONE, kind="wal", group="ceph-wal")
+    node.remove()
+    assert node.removed() == ["ceph-db/db-gone"]
