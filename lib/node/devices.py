@@ -333,6 +333,11 @@ def _volume_group(real: str, run: Runner) -> str:
     return run(command, timeout=30).strip()
 
 
+def _device_count(group: str, run: Runner) -> int:
+    command = ["vgs", "--noheadings", "--options", "pv_count", group]
+    return int(run(command, timeout=30))
+
+
 def check_unchanged(
     path: str, wipe: bool, run: Runner, *, own: Container[str] = ()
 ) -> Device:
@@ -365,10 +370,13 @@ def wipe(device: Device, run: Runner) -> None:
     """Destroy what a device carries: its volumes and signatures, and both its ends."""
     if "LVM2_member" in signatures(device.real_path, run):
         if group := _volume_group(device.real_path, run):
-            # LVM refuses while one of its volumes is open, or where another device
-            # of the group is missing.
-            run(["vgremove", "--force", "--yes", group])
-        run(["pvremove", "--yes", device.real_path])
+            if _device_count(group, run) != 1:
+                raise ExecError(f"its volume group {group} has other devices, too")
+            # LVM refuses while one of its volumes is open.
+            run(["vgchange", "-an", group])
+        # All goes at once with the label: who finds an empty group, or none, on a
+        # device could not tell that it was ours.
+        run(["pvremove", "--force", "--force", "--yes", device.real_path])
     run(["wipefs", "--all", device.real_path])
     handle = os.open(device.real_path, os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC)
     try:

@@ -61,6 +61,12 @@ case "$*" in *--mkfs*) kill -9 $PPID;; *) exec /usr/lib/standin/ceph-osd "$@";; 
 END
 chmod 755 /usr/bin/ceph-osd
 """
+#: Ends who wants a disk taken from LVM before and after that is done.
+WIPER = """
+mv /usr/sbin/pvremove /usr/lib/standin/pvremove
+printf '#!/bin/sh\\n%s\\nkill -9 $PPID\\n' "{done}" > /usr/sbin/pvremove
+chmod 755 /usr/sbin/pvremove
+"""
 GROUP = (
     "truncate -s 25G /srv/group; disk=$(losetup --find | cut -d' ' -f1);"
     " test -e $disk || mknod $disk b 7 ${disk#/dev/loop}; losetup $disk /srv/group;"
@@ -195,16 +201,8 @@ def test_a_device_that_ceph_volume_does_not_take_is_told(guest: Guest) -> None:
     )
     wait_down(lab, number)
     try:
-        # The others agree first on what is left.
-        end = time.monotonic() + 60
-        while True:
-            done = lab.run("node1", "gnt-storage repair", check=False, timeout=300)
-            assert done.returncode == 1
-            if "placement groups are not active" not in done.stderr:
-                break
-            assert time.monotonic() < end
         told = f"ceph-volume made no OSD on {DISK}: 'ceph-volume inventory"
-        assert told in done.stderr
+        assert told in repair_fails(lab)
     finally:
         # The kernel keeps that for whoever gets this loop device next.
         lab.run("node3", f"blockdev --setrw {DISK}")
@@ -223,6 +221,17 @@ def test_a_replaced_disk_gets_an_osd_of_the_old_id(guest: Guest) -> None:
     wait_up(lab)
     wait_clean(lab)
     lives_on(guest)
+
+
+def repair_fails(lab: TestLab) -> str:
+    """Return why a repair fails once the OSDs that are left agree on what they have."""
+    end = time.monotonic() + 60
+    while True:
+        done = lab.run("node1", "gnt-storage repair", check=False, timeout=300)
+        assert done.returncode == 1
+        if "placement groups are not active" not in done.stderr:
+            return done.stderr
+        assert time.monotonic() < end
 
 
 def lose(lab: TestLab, disk: str) -> int:
@@ -245,10 +254,9 @@ def test_a_replaced_disk_gets_the_room_of_the_old_one_s_database(guest: Guest) -
     number = lose(lab, f"{BY_ID}/lab-disk-2")
     # Killed half-way it goes on.
     lab.run("node2", KILLER)
-    done = lab.run("node1", "gnt-storage repair", check=False, timeout=300)
+    said = repair_fails(lab)
     lab.run("node2", "mv /usr/lib/standin/ceph-osd /usr/bin/ceph-osd")
-    assert done.returncode == 1
-    assert "osd-lvm: 'ceph-volume lvm create" in done.stderr
+    assert "osd-lvm: 'ceph-volume lvm create" in said
     lab.run("node1", "gnt-storage repair", timeout=300)
     after, has = databases(lab), osds(lab)["node2"]
     assert set(has) == set(had)
@@ -284,6 +292,31 @@ def test_a_further_disk_needs_room_for_its_database(guest: Guest) -> None:
     assert len(databases(lab)) == 2
     wait_up(lab)
     wait_clean(lab)
+    lives_on(guest)
+
+
+def test_a_device_of_which_all_databases_go_is_never_left_to_be_wiped_by_hand(
+    guest: Guest,
+) -> None:
+    lab = guest.lab
+    had = osds(lab)["node2"]
+    for disk in ("lab-disk-1", "lab-disk-4"):
+        lose(lab, f"{BY_ID}/{disk}")
+    for done in ("true", r"lvm pvremove \"\$@\""):
+        lab.run("node2", WIPER.format(done=done))
+        killed = repair_fails(lab)
+        lab.run("node2", "mv /usr/lib/standin/pvremove /usr/sbin/pvremove")
+        assert "osd-lvm" in killed
+    lab.run("node1", "gnt-storage repair", timeout=300)
+    has = osds(lab)["node2"]
+    assert set(has) == set(had)
+    assert not {one["uuid"] for one in has.values()} & {
+        one["uuid"] for one in had.values()
+    }
+    assert len(databases(lab)) == 2
+    wait_up(lab)
+    wait_clean(lab)
+    nothing_to_do(lab)
     lives_on(guest)
 
 

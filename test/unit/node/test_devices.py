@@ -454,22 +454,29 @@ def test_nothing_is_zeroed_where_wipefs_fails(disk):
 
 
 @pytest.mark.parametrize("group", ["", "ceph-x"])
-def test_volumes_go_before_what_they_are_on(disk, group):
+def test_volumes_go_with_what_they_are_on(disk, group):
     runner = carrying("trixie", "lvm")
     runner.knows("pvs", output=f"  {group}\n")
-    runner.knows("vgremove")
+    runner.knows("vgs", output="  1\n")
+    runner.knows("vgchange", "-an", "ceph-x")
     runner.knows("pvremove")
     runner.knows("wipefs", "--all")
     devices.wipe(make_device(str(disk), size=SIZE), runner)
-    gone = [argv[0] for argv in runner.calls if argv[0].endswith("remove")]
-    assert gone == (["vgremove"] if group else []) + ["pvremove"]
+    changes = [argv for argv in runner.calls if argv[0] in ("vgchange", "pvremove")]
+    gone = ["pvremove", "--force", "--force", "--yes", str(disk)]
+    assert changes == ([["vgchange", "-an", group]] if group else []) + [gone]
     assert ["wipefs", "--all", str(disk)] in runner.calls
 
 
-def test_nothing_is_zeroed_where_a_volume_is_in_use(disk):
+@pytest.mark.parametrize(("count", "code"), [(1, 5), (2, 0)])
+def test_nothing_is_zeroed_where_a_volume_is_in_use_or_on_another_disk_too(
+    disk, count, code
+):
     runner = carrying("trixie", "lvm")
     runner.knows("pvs", output="  ceph-x\n")
-    runner.knows("vgremove", code=5)
+    runner.knows("vgs", output=f"  {count}\n")
+    runner.knows("vgchange", code=code)
     with pytest.raises(ExecError):
         devices.wipe(make_device(str(disk), size=SIZE), runner)
     assert disk.read_bytes() == b"x" * SIZE
+    assert "pvremove" not in runner.programs()
