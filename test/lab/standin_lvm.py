@@ -14,6 +14,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 #: Where the programs are whose places this one takes.
@@ -173,9 +174,10 @@ def attach(disk: str, offset: int, size: int) -> str:
             ["losetup", "--find"], check=True, text=True, capture_output=True
         ).stdout.split()[0]
         make_node(free)
-        # Another node may be faster.
         if subprocess.run(["losetup", *part, free, disk], check=False).returncode == 0:
             return free
+        # Another node was faster, whose volume is not to be seen here.
+        Path(free).unlink()
     sys.exit(f"no loop device for {disk}")
 
 
@@ -200,7 +202,8 @@ def hold(disks: set[str]) -> None:
             else:
                 os.kill(int(pid.name), 9)
     for disk in disks:
-        unit = f"standin-hold-{Path(disk).name}"
+        # systemd may not be done with the unit of the one before.
+        unit = f"standin-hold-{Path(disk).name}-{time.monotonic_ns()}"
         command = ["systemd-run", "--quiet", "--collect", f"--unit={unit}"]
         # It is done while the node boots, too, where nothing else may be waited for.
         command += ["--property=DefaultDependencies=no"]

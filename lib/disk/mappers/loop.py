@@ -14,7 +14,8 @@ from ganeti_ceph.run import Runner
 _MAJOR = 7
 #: How often to look for a free device; others may take it before us.
 _TRIES = 5
-#: Seconds that a device may take to let go of its file.
+#: Seconds that a device may take to let go of its file, and longer than it takes to
+#: say that there is no free one.
 _PATIENCE = 5
 
 
@@ -24,11 +25,14 @@ def attach(file: Path, run: Runner) -> str:
     # does not do this, the kernel goes without.
     command = ["losetup", "--find", "--show", "--direct-io=on", str(file)]
     for left in reversed(range(_TRIES)):
+        end = time.monotonic() + _PATIENCE
         try:
             return run(command, timeout=25).strip()
         except ExecError as err:
-            if not left or not _make_node(run):
+            if not left or time.monotonic() > end:
                 raise ExecError(base.said(err)) from None
+        # Its node may be missing, or another one has taken it in the meantime.
+        _make_node(run)
     raise AssertionError
 
 
@@ -77,14 +81,10 @@ def _sysfs(device: str) -> Path:
     return base.SYS / "block" / Path(device).name
 
 
-def _make_node(run: Runner) -> bool:
-    """Make the node of the next free device where nothing else does, in containers.
-
-    Returns whether that was missing.
-    """
+def _make_node(run: Runner) -> None:
+    """Make the node of the next free device where nothing else does, in containers."""
     found = re.match(r"/dev/(loop(\d+))\b", run(["losetup", "--find"], timeout=25))
-    if not found or (node := base.DEV / found[1]).exists():
-        return False
-    with contextlib.suppress(FileExistsError):
-        os.mknod(node, stat.S_IFBLK | 0o660, os.makedev(_MAJOR, int(found[2])))
-    return True
+    if found:
+        device = os.makedev(_MAJOR, int(found[2]))
+        with contextlib.suppress(FileExistsError):
+            os.mknod(base.DEV / found[1], stat.S_IFBLK | 0o660, device)

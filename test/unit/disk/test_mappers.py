@@ -568,6 +568,29 @@ def test_the_node_of_a_free_loop_device_is_made_where_it_is_missing(
     assert made == [("loop15", 7, 15)]
 
 
+def test_another_loop_device_is_tried_where_one_was_taken_meanwhile(node, runner):
+    answers = [refuses("losetup: /dev/loop9: in use"), lambda argv: None]
+    runner.knows("losetup", "--find", output="/dev/loop10\n")
+    node.write("dev/loop10", "")
+    runner.knows(
+        "losetup",
+        "--find",
+        "--show",
+        output="/dev/loop10\n",
+        effect=lambda argv: answers.pop(0)(argv),
+    )
+    assert loop.attach("/run/disk", runner) == "/dev/loop10"
+    assert answers == []
+
+
+def test_a_kernel_that_does_not_answer_is_not_asked_again(node, runner, monkeypatch):
+    monkeypatch.setattr(loop, "_PATIENCE", -1)
+    runner.knows("losetup", "--find", "--show", effect=refuses("losetup: timed out"))
+    with pytest.raises(ExecError, match=r"^losetup: timed out$"):
+        loop.attach("/run/disk", runner)
+    assert len(runner.calls) == 1
+
+
 def test_a_loop_device_that_was_opened_meanwhile_is_told(node, runner, monkeypatch):
     monkeypatch.setattr(loop, "_PATIENCE", 0.1)
     monkeypatch.setattr(use, "by_whom", lambda device: "opened by vi (process 9)")
