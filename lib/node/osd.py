@@ -131,7 +131,10 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
         )
         _stop_lost(cluster, step.replaces, run)
         gone = {osd for _, osd in step.gone}
+        taken = set()
         for osd in ceph.command(cluster, "osd dump")["osds"]:
+            if osd["osd"] not in step.replaces and osd["uuid"] not in step.begun:
+                taken.add(str(osd["osd"]))
             if osd["uuid"] in step.begun:
                 _forget_begun(cluster, osd)
             elif osd["uuid"] in gone and osd["osd"] not in step.replaces:
@@ -152,6 +155,8 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
         if device.content:
             devices.wipe(device, run)
     services.prepare_osds(run)
+    # ceph-volume starts them with nothing but systemctl start.
+    services.forgive_free(taken, run)
     end = time.monotonic() + _VOLUME_LIMIT
     try:
         for command in _volume_commands(step):

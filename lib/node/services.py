@@ -1,8 +1,9 @@
 """systemd's units of Ceph's daemons."""
 
+import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from ganeti_ceph.errors import ExecError
@@ -145,6 +146,18 @@ def forgive(kind: str, daemon_id: str, run: Runner) -> str:
     _tries(unit).unlink(missing_ok=True)
     run(["systemctl", "reset-failed", unit], timeout=_PATIENCE, ok=(0, 1, 5))
     return unit
+
+
+def forgive_free(taken: Container[str], run: Runner) -> None:
+    """Let OSDs be started whose numbers those had that died too often.
+
+    Those whose numbers are ``taken`` stay as they are.
+    """
+    words = ["systemctl", "list-units", "--all", "--plain", "--no-legend"]
+    for line in run([*words, "ceph-osd@*.service"], timeout=_PATIENCE).splitlines():
+        found = re.match(r"ceph-osd@(\d+)\.service", line.strip())
+        if found and found[1] not in taken:
+            forgive("osd", found[1], run)
 
 
 def start(kind: str, daemon_id: str, run: Runner) -> None:

@@ -116,6 +116,7 @@ def run(systemd):
     """A runner that knows systemd, which all daemons need."""
     runner = fakes.FakeRunner()
     runner.knows("systemctl", effect=systemd)
+    runner.knows("systemctl", "list-units")
     return runner
 
 

@@ -703,6 +703,21 @@ def test_ceph_volume_gets_no_numbers_for_new_ones(disks, run, failed):
     assert destroyed(failed) == []
 
 
+def test_ceph_volume_may_start_those_whose_numbers_others_had(
+    disks, run, failed, systemd
+):
+    listed = "".join(f"{unit(one)} loaded failed failed Ceph\n" for one in (0, 1, 3, 9))
+    run.knows("systemctl", "list-units", output=listed)
+    files.write(units._tries(unit(9)), "1 2 3", 0o600)
+    systemd.given_up = {unit(one) for one in (0, 1, 3, 9)}
+    osd.make_on_lvm(REPLACE_LVM, run)
+    # osd.0 is another one, which systemd gave up on.
+    assert systemd.given_up == {unit(0)}
+    assert not units._tries(unit(9)).exists()
+    last = max(i for i, argv in enumerate(run.calls) if "reset-failed" in argv)
+    assert last < run.calls.index(batch(run))
+
+
 def test_if_one_of_two_is_up_again_none_is_destroyed(disks, run, failed):
     disks.set("/dev/sdb", content="ext4")
     failed.osds[1].up = True
