@@ -55,10 +55,13 @@ class Device:
     #: Why it cannot be read, "" if it can.
     failing: str = ""
     databases: tuple[Database, ...] = ()
-    #: Bytes that more databases may have beside those; 0 if there are none.
+    #: Bytes that more databases may have beside those, be it in place of what
+    #: ceph-volume did not finish; 0 if there are none.
     free: int = 0
     #: Why no database of the volume group there may be made or removed, "" if any may.
     fixed: str = ""
+    #: Whether there is nothing but a volume group that ceph-volume put nothing in.
+    unfinished: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -606,21 +606,48 @@ def _osd_uuids(node: Node, device: Device, fsid: str) -> Iterator[str]:
     return (osd_uuid(fsid, node.host, device.stable_path, x) for x in range(_TURNS))
 
 
-def strays(nodes: Iterable[Node], cluster: ClusterFacts) -> list[int]:
+def strays(nodes: Sequence[Node], cluster: ClusterFacts) -> dict[int, str]:
     """Return OSDs that are registered, never ran, and are begun on none of the nodes.
 
-    One that is begun is registered anew when it is made.
+    With their UUIDs, in the order of their ids.  One that is begun is registered anew
+    when it is made.
     """
-    found = {osd.uuid: osd.id for osd in cluster.osds if osd.new and osd.host is None}
+    # It has a place where it was to be made in that of a lost one.
+    hosts = {None, *(node.host for node in nodes)}
+    found = {osd.uuid: osd.id for osd in cluster.osds if osd.new and osd.host in hosts}
     if not found:
-        return []
+        return {}
     for node in nodes:
         for device in node.facts.disks:
             if device.label:
                 found.pop(device.label.osd_uuid, None)
             for one in _osd_uuids(node, device, cluster.fsid):
                 found.pop(one, None)
-    return sorted(found.values())
+        for device in node.facts.db_devices:
+            for database in device.databases:
+                found.pop(database.osd_uuid, None)
+    return dict(sorted((osd_id, osd_uuid) for osd_uuid, osd_id in found.items()))
+
+
+def _forget_strays(
+    making: Stage, nodes: Sequence[Node], cluster: ClusterFacts | None
+) -> Stage:
+    """Have OSDs forgotten that ceph-volume registered and never began.
+
+    By the next use of it, and by one node alone: a number that was forgotten is
+    another OSD's at once.
+    """
+    uuids = tuple(strays(nodes, cluster).values()) if cluster else ()
+    steps = []
+    for node, todo in making.steps:
+        changed = []
+        for step in todo:
+            if isinstance(step, MakeLvmOsds) and uuids:
+                step = dataclasses.replace(step, begun=step.begun + uuids)
+                uuids = ()
+            changed.append(step)
+        steps.append((node, tuple(changed)))
+    return dataclasses.replace(making, steps=tuple(steps))
 
 
 def plan(
@@ -688,20 +715,19 @@ def plan(
         stages.append(Stage("quorum", ((acting.uuid, (settle,)),)))
     managers = _choose_mgrs(nodes, params, cluster)
     seen = _seen(nodes, cluster, fsid)
-    stages.append(
-        _stage(
-            "mgrs and OSDs",
-            nodes,
-            lambda node: (
-                *((MakeMgr(node.host, keys.admin),) if node.host in managers else ()),
-                *(
-                    _osds(node, params, fsid, keys.admin, cluster, seen)
-                    if node in newcomers
-                    else ()
-                ),
+    making = _stage(
+        "mgrs and OSDs",
+        nodes,
+        lambda node: (
+            *((MakeMgr(node.host, keys.admin),) if node.host in managers else ()),
+            *(
+                _osds(node, params, fsid, keys.admin, cluster, seen)
+                if node in newcomers
+                else ()
             ),
-        )
+        ),
     )
+    stages.append(_forget_strays(making, nodes, cluster))
     outside = [] if joining is None else _outside(newcomers, cluster)
     if outside:
         mark = MarkOsds(tuple(outside), True)
@@ -1039,7 +1065,9 @@ def _osds(
         return (
             *starts,
             _lvm_osds(
-                node, params, fsid, blank, removed, admin, known, lost[: len(blank)]
+                *(node, params, fsid, blank, removed, admin, known),
+                lost[: len(blank)],
+                seen,
             ),
         )
     free = [
@@ -1141,15 +1169,16 @@ def _lvm_osds(
     admin: Secret,
     known: Mapping[str, Osd],
     lost: Sequence[int],
+    seen: Container[str],
 ) -> MakeLvmOsds:
     """Return the step that makes OSDs on blank disks, in the place of the lost ones."""
-    begun = tuple(
+    begun = [
         device.label.osd_uuid
         for device in blank
         if device.label is not None
         and device.label.fsid == fsid
         and not device.label.complete
-    )
+    ]
     db_devices = [
         one for one in node.facts.db_devices if not _unusable(node, one, fsid)
     ]
@@ -1159,6 +1188,12 @@ def _lvm_osds(
         for one in device.databases
         if one.fsid == fsid
     }
+    # ceph-volume notes an OSD first on its database, and then on its disk.
+    begun += sorted(
+        one
+        for one in held - {*begun}
+        if one in known and known[one].new and one not in seen
+    )
     gone = held & {*begun, *(osd.uuid for osd in known.values() if osd.id in lost)}
     left = held - known.keys() - gone
     if params.wipe:
@@ -1185,7 +1220,7 @@ def _lvm_osds(
         ),
         admin,
         tuple(lost),
-        begun,
+        tuple(begun),
         tuple((device.stable_path, size) for device, size in databases),
         tuple(
             (device.stable_path, one.osd_uuid)

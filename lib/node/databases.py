@@ -1,7 +1,7 @@
 """Databases of OSDs on logical volumes of devices that several OSDs share."""
 
 import os
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from pathlib import Path
 
 from ganeti_ceph.errors import ExecError
@@ -50,7 +50,19 @@ def remove(
             devices.wipe(devices.look(path, run), run)
             continue
         for volume in old:
-            run(["lvremove", "--force", "--yes", f"{volume.group}/{volume.name}"])
+            _remove(volume, run)
+
+
+def remove_unfinished(paths: Iterable[str], run: Runner) -> None:
+    """Remove what ceph-volume began and put nothing in; its room is taken again."""
+    for path in paths:
+        found, _ = devices.volumes(os.path.realpath(path), run)
+        for volume in devices.unfinished(found, run):
+            _remove(volume, run)
+
+
+def _remove(volume: Volume, run: Runner) -> None:
+    run(["lvremove", "--force", "--yes", f"{volume.group}/{volume.name}"])
 
 
 def _is_of(volume: Volume, fsid: str, gone: Container[str]) -> bool:

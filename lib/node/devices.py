@@ -24,6 +24,9 @@ _PROBED = 2**20
 _LOOK = 1
 #: How much is zeroed at both ends of a device that is wiped, in bytes.
 WIPED = 100 * 2**20
+#: How ceph-volume names its volume groups, and the volumes of OSDs.
+_GROUP = re.compile(r"ceph-[0-9a-f-]{36}")
+_VOLUME = re.compile(r"osd-(block|db|wal)-[0-9a-f-]{36}")
 #: Names that stay with a device, from the one that tells it best.
 _STABLE = ("/dev/disk/by-id", "/dev/disk/by-path", "/dev/disk/by-partuuid")
 
@@ -78,7 +81,7 @@ def look(path: str, run: Runner) -> Device:
     content = _phrase(types, real)
     label = None
     databases: tuple[Database, ...] = ()
-    free, fixed = 0, ""
+    free, fixed, nothing = 0, "", False
     # What cannot be read may be an OSD's: nobody but the administrator may say that
     # it is of no use, and not with wipe=yes.
     try:
@@ -86,14 +89,21 @@ def look(path: str, run: Runner) -> Device:
             label = _bluestore_label(real, run)
         elif "LVM2_member" in types:
             found, free = volumes(real, run)
-            label, in_use = _osd_of(found, run)
-            databases = tuple(_database(one) for one in found if is_database(one))
+            begun = unfinished(found, run)
+            rest = [one for one in found if one not in begun]
+            label, in_use = _osd_of(rest, run)
+            databases = tuple(_database(one) for one in rest if is_database(one))
             fixed = fixed_group(found)
+            free += sum(one.size for one in begun)
             if label is not None:
                 # The kernel holds it for its volumes, which may be idle themselves.
                 busy = in_use
             elif group := _volume_group(real, run):
-                busy = busy or f"it belongs to the volume group {group}"
+                nothing = not rest and _is_begun_group(group, run)
+                if nothing:
+                    busy, content = "", ""
+                else:
+                    busy = busy or f"it belongs to the volume group {group}"
     except (ExecError, ValueError) as err:
         busy = busy or f"what it carries cannot be read: {err}"
     if label is not None:
@@ -116,6 +126,7 @@ def look(path: str, run: Runner) -> Device:
         databases,
         free if databases else 0,
         fixed if databases else "",
+        nothing,
     )
 
 
@@ -266,6 +277,32 @@ def fixed_group(found: Iterable[Volume]) -> str:
         if volume.devices != 1:
             return f"its volume group {volume.group} has other devices, too"
     return ""
+
+
+def unfinished(found: Iterable[Volume], run: Runner) -> list[Volume]:
+    """Return the volumes that ceph-volume made, and was ended before it used them.
+
+    It notes the OSD before anything is written.  They carry nothing, and nothing uses
+    them.
+    """
+    return [
+        one
+        for one in found
+        if _GROUP.fullmatch(one.group)
+        and _VOLUME.fullmatch(one.name)
+        # It may note first that it knows none.
+        and one.tags.get("osd_fsid", "null") == "null"
+        and one.tags.get("cluster_fsid", "null") == "null"
+        # Of one that is not active nobody can tell.
+        and Path(one.path).exists()
+        and not volume_user(one.path)
+        and not signatures(one.path, run)
+    ]
+
+
+def _is_begun_group(group: str, run: Runner) -> bool:
+    """Tell whether a volume group is as ceph-volume makes them for one OSD."""
+    return bool(_GROUP.fullmatch(group)) and _device_count(group, run) == 1
 
 
 def tags(text: str) -> dict[str, str]:

@@ -43,7 +43,7 @@ def make(step: MakeOsd, run: Runner) -> str:
                 **{"class": step.device_class, "ids": [f"osd.{osd_id}"]},
             )
     for device in found:
-        if device.content:
+        if device.content or device.unfinished:
             devices.wipe(device, run)
     owner = files.ceph_ids()
     directory = files.daemon_dir("osd", str(osd_id))
@@ -143,6 +143,7 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
             own = {one.label.osd_uuid for one in found if one.label}
             # While they are still known: this may be killed at any moment.
             databases.remove(step.gone, step.fsid, own, run)
+        databases.remove_unfinished(dict(step.databases), run)
         _destroy(cluster, step.replaces, run)
     # ceph-volume finds its key nowhere else.
     files.write(
@@ -152,7 +153,7 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
         files.ceph_ids(),
     )
     for device in found:
-        if device.content:
+        if device.content or device.unfinished:
             devices.wipe(device, run)
     services.prepare_osds(run)
     # ceph-volume starts them with nothing but systemctl start.

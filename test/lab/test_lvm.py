@@ -61,6 +61,19 @@ case "$*" in *--mkfs*) kill -9 $PPID;; *) exec /usr/lib/standin/ceph-osd "$@";; 
 END
 chmod 755 /usr/bin/ceph-osd
 """
+#: Ends ceph-volume at once when it wants something noted with a volume, and before it
+#: may have that done.
+NOTER = r"""
+mv /usr/sbin/lvchange /usr/lib/standin/lvchange
+cat > /usr/sbin/lvchange << 'END'
+#!/bin/sh
+case "$*" in *{noted}*) {done}; kill -9 $PPID; exit 1;; esac
+exec lvm lvchange "$@"
+END
+chmod 755 /usr/sbin/lvchange
+"""
+NOTED = 'lvm lvchange "$@"'
+UNDO = "mv /usr/lib/standin/lvchange /usr/sbin/lvchange"
 #: Ends who wants a disk taken from LVM before and after that is done.
 WIPER = """
 mv /usr/sbin/pvremove /usr/lib/standin/pvremove
@@ -135,18 +148,29 @@ def databases(lab: TestLab) -> dict[str, tuple[str, str]]:
 
 
 def test_what_was_killed_while_it_made_an_osd_is_begun_anew(lab: TestLab) -> None:
+    lab.run("node1", NOTER.format(noted="--addtag", done="true"))
+    lab.run("node2", NOTER.format(noted="--addtag*ceph.type=db", done=NOTED))
     lab.run("node3", KILLER)
     done = lab.run("node1", INIT, check=False, timeout=300)
     assert done.returncode == 1
-    assert "node3.lab.example: osd-lvm: 'ceph-volume lvm batch" in done.stderr
-    assert done.stderr.count("osd-lvm") == 1, done.stderr
+    for node in NODES:
+        failed = f"{node}.lab.example: osd-lvm: 'ceph-volume lvm batch"
+        assert failed in done.stderr
+    assert done.stderr.count("osd-lvm") == 3, done.stderr
     assert "go on from here with" in done.stderr
+    # None, the one of the database, and all.
+    assert volumes(lab, "node1") == []
+    noted = ["ceph.osd_id=" in one for one in volumes(lab, "node2")]
+    assert sorted(noted) == [False, True]
     (before,) = volumes(lab, "node3")
     assert "ceph.osd_id=" in before
+    for node in ("node1", "node2"):
+        lab.run(node, UNDO)
     lab.run("node3", "mv /usr/lib/standin/ceph-osd /usr/bin/ceph-osd")
     lab.run("node1", INIT, timeout=300)
     found = osds(lab)
-    assert sorted(one for node in NODES for one in found[node]) == [0, 1, 2, 3]
+    assert [len(found[node]) for node in NODES] == [1, 2, 1]
+    assert len(ceph(lab, "osd dump")["osds"]) == 4
     for node in ("node1", "node3"):
         ((number, osd),) = found[node].items()
         (tags,) = volumes(lab, node)
@@ -253,6 +277,10 @@ def test_a_replaced_disk_gets_the_room_of_the_old_one_s_database(guest: Guest) -
     before, had = databases(lab), osds(lab)["node2"]
     number = lose(lab, f"{BY_ID}/lab-disk-2")
     # Killed half-way it goes on.
+    lab.run("node2", NOTER.format(noted="--addtag*ceph.type=db", done="true"))
+    said = repair_fails(lab)
+    lab.run("node2", UNDO)
+    assert "osd-lvm: 'ceph-volume lvm create" in said
     lab.run("node2", KILLER)
     said = repair_fails(lab)
     lab.run("node2", "mv /usr/lib/standin/ceph-osd /usr/bin/ceph-osd")

@@ -1724,6 +1724,55 @@ def test_an_osd_that_was_only_begun_on_a_volume_is_begun_anew(complete):
     assert len(steps_of(made, StartOsd)) == complete
 
 
+@pytest.mark.parametrize("new", [False, True])
+@pytest.mark.parametrize("there", [False, True])
+def test_an_osd_that_only_its_database_tells_of_is_begun_anew(new, there):
+    one = str(uuid.uuid4())
+    old = make_label(osd_uuid=one, osd_id=7)
+    disks = (make_device("/dev/sdb"),)
+    if there:
+        disks += (make_device("/dev/sdc", content="an OSD", label=old),)
+    database = Database(FSID, one, 7, 4 * 2**30)
+    shared = make_device("/dev/nvme0", databases=(database,), free=4 * 2**30)
+    node = make_node(
+        disks=disks, db_devices=(shared,), device_mapper=True, packages=VOLUME
+    )
+    osds = (dataclasses.replace(GONE, id=7, uuid=one, new=new, up=not new),)
+    (step,) = steps_of(planned([node], cluster=make_cluster(osds=osds)), MakeLvmOsds)
+    anew = new and not there
+    assert step.begun == ((one,) if anew else ())
+    assert step.gone == (((shared.stable_path, one),) if anew else ())
+
+
+@pytest.mark.parametrize(
+    "known", ["new", "placed", "elsewhere", "ran", "label", "database", "unknown"]
+)
+def test_what_ceph_volume_only_registered_is_forgotten_by_one_node(known):
+    one = str(uuid.uuid4())
+    nodes = nodes_of(3, disks=(make_device("/dev/sdb"),))
+    nodes = [
+        fakes.with_facts(node, device_mapper=True, packages=VOLUME) for node in nodes
+    ]
+    # One may also be begun where none is made.
+    blank, label = nodes[0].facts.disks[0], make_label(osd_uuid=one, complete=False)
+    begun = dataclasses.replace(blank, content="an OSD", label=label)
+    if known == "label":
+        nodes[0] = fakes.with_facts(nodes[0], disks=(begun,))
+    if known == "database":
+        shared = make_device("/dev/nvme0", databases=(Database(FSID, one, 7, 2**32),))
+        nodes[0] = fakes.with_facts(nodes[0], disks=(), db_devices=(shared,))
+    osd = dataclasses.replace(GONE, id=7, uuid=one, up=False, new=True, host=None)
+    if known in ("placed", "elsewhere"):
+        host = nodes[1].host if known == "placed" else "node9"
+        osd = dataclasses.replace(osd, host=host)
+    if known == "ran":
+        osd = dataclasses.replace(osd, new=False)
+    osds = () if known == "unknown" else (osd,)
+    made = planned(nodes, cluster=make_cluster(osds=osds))
+    forgotten = [step.begun for step in steps_of(made, MakeLvmOsds) if step.begun]
+    assert forgotten == ([(one,)] if known in ("new", "placed", "label") else [])
+
+
 def test_a_replaced_disk_gets_its_osd_in_the_place_of_the_lost_one():
     nodes, cluster = finish(nodes_of(3), PARAMS)
     blank = make_device("/dev/sdb", stable_path="/dev/disk/by-id/another")

@@ -146,3 +146,18 @@ def test_a_lost_one_s_log_is_not_taken_for_its_data(node):
     node.volume("wal-gone", GONE, kind="wal", group="ceph-wal")
     node.remove()
     assert node.removed() == ["ceph-db/db-gone"]
+
+
+def test_only_those_that_were_not_finished_go_for_their_room(node, monkeypatch):
+    node.volume("osd-db-begun", "null")
+    node.run.knows("pvs", output="".join(node._segments))
+    seen = []
+
+    def unfinished(found, run):
+        seen.extend(one.name for one in found)
+        return [one for one in found if one.name == "osd-db-begun"]
+
+    monkeypatch.setattr(devices, "unfinished", unfinished)
+    databases.remove_unfinished(["/dev/nvme0"], node.run)
+    assert seen == ["db-live", "osd-db-begun"]
+    assert node.removed() == ["ceph-db/osd-db-begun"]

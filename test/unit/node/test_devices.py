@@ -288,6 +288,96 @@ def test_a_disk_of_a_volume_group_is_in_use_though_no_volume_is(disk, group, bus
     assert bool(found.busy) == bool(group)
 
 
+BEGUN_GROUP = "ceph-01234567-89ab-4cde-8f01-23456789abcd"
+BEGUN_BLOCK = "osd-block-01234567-89ab-4cde-8f01-23456789abcd"
+BEGUN_DB = "osd-db-01234567-89ab-4cde-8f01-23456789abcd"
+NO_OSD = "ceph.type=block,ceph.block_device=/dev/x/y"
+
+
+def begun(monkeypatch, tmp_path, *lines, count=1, signature="", group=BEGUN_GROUP):
+    """Return a runner for a disk that ceph-volume began an OSD on."""
+    runner = volumes(monkeypatch, tmp_path, *lines)
+    runner.knows("pvs", "--noheadings", "--options", output=f"  {group}\n")
+    runner.knows("vgs", output=f"  {count}\n")
+    for name in (BEGUN_BLOCK, BEGUN_DB):
+        words = ("wipefs", "--noheadings", "--parsable", str(tmp_path / group / name))
+        runner.knows(*words, output=f"0x0,,,{signature}\n" if signature else "")
+    return runner
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f";1;{BEGUN_GROUP};"],
+        [f";1;{BEGUN_GROUP};{BEGUN_BLOCK}"],
+        [f"{NO_OSD};1;{BEGUN_GROUP};{BEGUN_BLOCK}"],
+        [f"ceph.osd_fsid=null,ceph.cluster_fsid=null;1;{BEGUN_GROUP};{BEGUN_DB}"],
+        [f";1;{BEGUN_GROUP};{BEGUN_BLOCK}", f";1;{BEGUN_GROUP};{BEGUN_DB}"],
+    ],
+)
+def test_what_ceph_volume_put_nothing_in_is_nothing(disk, monkeypatch, tmp_path, lines):
+    monkeypatch.setattr(devices, "user", lambda real: "dm" if real == str(disk) else "")
+    found = devices.look(str(disk), begun(monkeypatch, tmp_path, *lines))
+    assert (found.busy, found.content, found.label) == ("", "", None)
+    assert found.unfinished
+    assert found.free == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        (f"{TAGS};1;{BEGUN_GROUP};{BEGUN_BLOCK}", {}),
+        (f"ceph.osd_fsid=u;1;{BEGUN_GROUP};{BEGUN_BLOCK}", {}),
+        (f";1;{BEGUN_GROUP};{BEGUN_BLOCK}", {"signature": "ceph_bluestore"}),
+        (f";1;{BEGUN_GROUP};{BEGUN_BLOCK}", {"signature": "ext4"}),
+        (f";1;{BEGUN_GROUP};{BEGUN_BLOCK}", {"count": 2}),
+        (f";1;{BEGUN_GROUP};home", {}),
+        (f";1;ceph-x;{BEGUN_BLOCK}", {"group": "ceph-x"}),
+        (";1;xenvg;", {"group": "xenvg"}),
+        (f";2;{BEGUN_GROUP};", {"count": 2}),
+    ],
+)
+def test_what_may_be_something_is_not_taken_for_nothing(
+    disk, monkeypatch, tmp_path, line, change
+):
+    found = devices.look(str(disk), begun(monkeypatch, tmp_path, line, **change))
+    assert not found.unfinished
+    assert found.content
+    assert found.busy or found.label
+
+
+@pytest.mark.parametrize("why", ["in use", "not active"])
+def test_a_volume_that_nobody_can_tell_of_is_not_taken_for_nothing(
+    disk, monkeypatch, tmp_path, why
+):
+    line = f";1;{BEGUN_GROUP};{BEGUN_BLOCK}"
+    runner = begun(monkeypatch, tmp_path, line)
+    path = tmp_path / BEGUN_GROUP / BEGUN_BLOCK
+    if why == "in use":
+        monkeypatch.setattr(
+            devices, "user", lambda real: "held" if real == str(path) else ""
+        )
+    else:
+        path.unlink()
+    found = devices.look(str(disk), runner)
+    assert not found.unfinished
+    assert f"it belongs to the volume group {BEGUN_GROUP}" in found.busy
+
+
+def test_a_database_that_was_not_finished_is_room_for_another(
+    disk, monkeypatch, tmp_path
+):
+    lines = [
+        f"{DATABASE % ('u', 4)};1;{BEGUN_GROUP};osd-db-u",
+        f";1;{BEGUN_GROUP};{BEGUN_DB}",
+        f";1;{BEGUN_GROUP};",
+    ]
+    found = devices.look(str(disk), begun(monkeypatch, tmp_path, *lines))
+    assert found.databases == (Database(FSID, "u", 4, 36),)
+    assert found.free == 72
+    assert (found.busy, found.unfinished) == ("", False)
+
+
 @pytest.mark.parametrize(
     ("name", "good"),
     [

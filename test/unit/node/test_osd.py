@@ -480,6 +480,19 @@ def test_one_that_was_begun_on_a_volume_is_begun_anew(disks, run, storage):
     assert storage.osds == {}
 
 
+@pytest.mark.parametrize("unfinished", [False, True])
+@pytest.mark.parametrize("kind", ["lvm", "raw"])
+def test_what_ceph_volume_put_nothing_in_goes_first(
+    disks, run, storage, kind, unfinished
+):
+    disks.set("/dev/sdb", unfinished=unfinished)
+    if kind == "lvm":
+        osd.make_on_lvm(dataclasses.replace(LVM, wipe=()), run)
+    else:
+        osd.make(dataclasses.replace(MAKE, wipe=()), run)
+    assert disks.wiped("/dev/sdb") == unfinished
+
+
 @pytest.mark.parametrize(
     ("begun", "label", "new", "why"),
     [
@@ -791,6 +804,7 @@ def removed(failed, monkeypatch):
 
     failed.osds[3].uuid = OTHER
     monkeypatch.setattr(databases, "remove", remove)
+    monkeypatch.setattr(databases, "remove_unfinished", lambda paths, run: None)
     return calls
 
 
@@ -827,6 +841,20 @@ def test_the_database_of_a_lost_one_goes_while_that_is_still_known(
     assert OTHER in known
     assert unit(3) not in systemd.running
     assert destroyed(failed) == [3]
+
+
+def test_a_database_that_was_not_finished_goes_before_there_are_new_ones(
+    disks, run, failed, removed, monkeypatch
+):
+    went = []
+
+    def remove(paths, run):
+        assert not any(argv[0] == "ceph-volume" for argv in run.calls)
+        went.extend(paths)
+
+    monkeypatch.setattr(databases, "remove_unfinished", remove)
+    osd.make_on_lvm(BESIDE, run)
+    assert went == ["/dev/nvme0"]
 
 
 @pytest.mark.parametrize("change", [{"up": True}, {"id": 2}])
