@@ -80,10 +80,11 @@ mv /usr/sbin/pvremove /usr/lib/standin/pvremove
 printf '#!/bin/sh\\n%s\\nkill -9 $PPID\\n' "{done}" > /usr/sbin/pvremove
 chmod 755 /usr/sbin/pvremove
 """
-GROUP = (
+#: Makes a disk of a file, and says which.
+FURTHER = (
     "truncate -s 25G /srv/group; disk=$(losetup --find | cut -d' ' -f1);"
     " test -e $disk || mknod $disk b 7 ${disk#/dev/loop}; losetup $disk /srv/group;"
-    " vgcreate xenvg $disk"
+    " echo $disk"
 )
 
 
@@ -382,8 +383,11 @@ def test_a_disk_becomes_plain_and_is_in_the_storage_cluster_again(
     guest: Guest,
 ) -> None:
     lab = guest.lab
-    for node in NODES:
-        lab.run(node, GROUP)
+    disks = {node: lab.run(node, FURTHER).stdout.strip() for node in NODES}
+    for node, disk in disks.items():
+        # Nobody takes away the device node of an image that was mapped once.
+        others = " ".join(set(disks.values()) - {disk})
+        lab.run(node, f"rm -f {others}; vgcreate xenvg {disk}")
     lab.run(
         "node1",
         "gnt-cluster modify --vg-name=xenvg --ipolicy-disk-templates=rbd,plain,diskless"
