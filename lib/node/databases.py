@@ -55,10 +55,12 @@ def remove(
 
 def remove_unfinished(paths: Iterable[str], run: Runner) -> None:
     """Remove what ceph-volume began and put nothing in; its room is taken again."""
-    for path in paths:
-        found, _ = devices.volumes(os.path.realpath(path), run)
-        for volume in devices.unfinished(found, run):
-            _remove(volume, run)
+    for path in map(os.path.realpath, paths):
+        # Some are blank, or have just become so.
+        if "LVM2_member" in devices.signatures(path, run):
+            found, _ = devices.volumes(path, run)
+            for volume in devices.unfinished(found, run):
+                _remove(volume, run)
 
 
 def _remove(volume: Volume, run: Runner) -> None:

@@ -148,9 +148,11 @@ def test_a_lost_one_s_log_is_not_taken_for_its_data(node):
     assert node.removed() == ["ceph-db/db-gone"]
 
 
-def test_only_those_that_were_not_finished_go_for_their_room(node, monkeypatch):
+@pytest.mark.parametrize("blank", [False, True])
+def test_only_those_that_were_not_finished_go_for_their_room(node, monkeypatch, blank):
     node.volume("osd-db-begun", "null")
-    node.run.knows("pvs", output="".join(node._segments))
+    node.run.knows("pvs", output="".join(node._segments), code=5 if blank else 0)
+    node.run.knows("wipefs", output="" if blank else "0x218,,,LVM2_member\n")
     seen = []
 
     def unfinished(found, run):
@@ -159,5 +161,5 @@ def test_only_those_that_were_not_finished_go_for_their_room(node, monkeypatch):
 
     monkeypatch.setattr(devices, "unfinished", unfinished)
     databases.remove_unfinished(["/dev/nvme0"], node.run)
-    assert seen == ["db-live", "osd-db-begun"]
-    assert node.removed() == ["ceph-db/osd-db-begun"]
+    assert seen == ([] if blank else ["db-live", "osd-db-begun"])
+    assert node.removed() == ([] if blank else ["ceph-db/osd-db-begun"])
