@@ -59,7 +59,7 @@ def lsblk(words: list[str]) -> int:
     for line in done.stdout.splitlines(keepends=True):
         found = re.search(r'\bNAME="(?:/dev/)?(loop\d+)"', line)
         if found:
-            part = Path("/sys/block", found[1], "loop/sizelimit").read_text() != "0\n"
+            part = told(Path("/sys/block", found[1]), "sizelimit") not in ("", "0")
             line = re.sub(r'\bTYPE="loop"', f'TYPE="{"lvm" if part else "disk"}"', line)
         sys.stdout.write(line)
     return done.returncode
@@ -156,14 +156,24 @@ def follow(zero: bool) -> None:
 def listed() -> dict[str, tuple[str, int, int]]:
     """Return the loop devices on parts of this node's disks."""
     found = {}
-    for loop in Path("/sys/block").glob("loop*/loop"):
-        size = int((loop / "sizelimit").read_text())
-        disk = (loop / "backing_file").read_text().strip()
-        if size and disk.startswith("/dev/loop") and Path(disk).exists():
-            device = f"/dev/{loop.parent.name}"
+    for loop in Path("/sys/block").glob("loop*"):
+        size, disk = told(loop, "sizelimit"), told(loop, "backing_file")
+        offset = told(loop, "offset")
+        ours = disk.startswith("/dev/loop") and Path(disk).exists()
+        if ours and offset and size not in ("", "0"):
+            device = f"/dev/{loop.name}"
             make_node(device)
-            found[device] = (disk, int((loop / "offset").read_text()), size)
+            found[device] = (disk, int(offset), int(size))
     return found
+
+
+def told(loop: Path, what: str) -> str:
+    """Return what the kernel tells of a loop device, "" if it has no file now."""
+    try:
+        return (loop / "loop" / what).read_text().strip()
+    except OSError:
+        # It may be another node's, which ends it at any time.
+        return ""
 
 
 def attach(disk: str, offset: int, size: int) -> str:
