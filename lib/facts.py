@@ -62,6 +62,8 @@ class Device:
     fixed: str = ""
     #: Whether there is nothing but a volume group that ceph-volume put nothing in.
     unfinished: bool = False
+    #: The UUIDs of the OSDs that it registered for that.
+    registered: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

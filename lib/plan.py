@@ -606,48 +606,22 @@ def _osd_uuids(node: Node, device: Device, fsid: str) -> Iterator[str]:
     return (osd_uuid(fsid, node.host, device.stable_path, x) for x in range(_TURNS))
 
 
-def strays(nodes: Sequence[Node], cluster: ClusterFacts) -> dict[int, str]:
+def strays(nodes: Iterable[Node], cluster: ClusterFacts) -> list[int]:
     """Return OSDs that are registered, never ran, and are begun on none of the nodes.
 
-    With their UUIDs, in the order of their ids.  One that is begun is registered anew
-    when it is made.
+    One that is begun is registered anew when it is made.
     """
-    # It has a place where it was to be made in that of a lost one.
-    hosts = {None, *(node.host for node in nodes)}
-    found = {osd.uuid: osd.id for osd in cluster.osds if osd.new and osd.host in hosts}
+    found = {osd.uuid: osd.id for osd in cluster.osds if osd.new and osd.host is None}
     if not found:
-        return {}
+        return []
     for node in nodes:
-        for device in node.facts.disks:
+        for device in node.facts.disks + node.facts.db_devices:
+            begun = [*device.registered, *(one.osd_uuid for one in device.databases)]
             if device.label:
-                found.pop(device.label.osd_uuid, None)
-            for one in _osd_uuids(node, device, cluster.fsid):
+                begun.append(device.label.osd_uuid)
+            for one in (*begun, *_osd_uuids(node, device, cluster.fsid)):
                 found.pop(one, None)
-        for device in node.facts.db_devices:
-            for database in device.databases:
-                found.pop(database.osd_uuid, None)
-    return dict(sorted((osd_id, osd_uuid) for osd_uuid, osd_id in found.items()))
-
-
-def _forget_strays(
-    making: Stage, nodes: Sequence[Node], cluster: ClusterFacts | None
-) -> Stage:
-    """Have OSDs forgotten that ceph-volume registered and never began.
-
-    By the next use of it, and by one node alone: a number that was forgotten is
-    another OSD's at once.
-    """
-    uuids = tuple(strays(nodes, cluster).values()) if cluster else ()
-    steps = []
-    for node, todo in making.steps:
-        changed = []
-        for step in todo:
-            if isinstance(step, MakeLvmOsds) and uuids:
-                step = dataclasses.replace(step, begun=step.begun + uuids)
-                uuids = ()
-            changed.append(step)
-        steps.append((node, tuple(changed)))
-    return dataclasses.replace(making, steps=tuple(steps))
+    return sorted(found.values())
 
 
 def plan(
@@ -715,19 +689,20 @@ def plan(
         stages.append(Stage("quorum", ((acting.uuid, (settle,)),)))
     managers = _choose_mgrs(nodes, params, cluster)
     seen = _seen(nodes, cluster, fsid)
-    making = _stage(
-        "mgrs and OSDs",
-        nodes,
-        lambda node: (
-            *((MakeMgr(node.host, keys.admin),) if node.host in managers else ()),
-            *(
-                _osds(node, params, fsid, keys.admin, cluster, seen)
-                if node in newcomers
-                else ()
+    stages.append(
+        _stage(
+            "mgrs and OSDs",
+            nodes,
+            lambda node: (
+                *((MakeMgr(node.host, keys.admin),) if node.host in managers else ()),
+                *(
+                    _osds(node, params, fsid, keys.admin, cluster, seen)
+                    if node in newcomers
+                    else ()
+                ),
             ),
-        ),
+        )
     )
-    stages.append(_forget_strays(making, nodes, cluster))
     outside = [] if joining is None else _outside(newcomers, cluster)
     if outside:
         mark = MarkOsds(tuple(outside), True)
@@ -1179,6 +1154,7 @@ def _lvm_osds(
         and device.label.fsid == fsid
         and not device.label.complete
     ]
+    begun += [one for device in blank for one in device.registered]
     db_devices = [
         one for one in node.facts.db_devices if not _unusable(node, one, fsid)
     ]

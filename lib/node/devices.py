@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ _LOOK = 1
 #: How much is zeroed at both ends of a device that is wiped, in bytes.
 WIPED = 100 * 2**20
 #: How ceph-volume names its volume groups, and the volumes of OSDs.
-_GROUP = re.compile(r"ceph-[0-9a-f-]{36}")
-_VOLUME = re.compile(r"osd-(block|db|wal)-[0-9a-f-]{36}")
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_GROUP = re.compile(f"ceph-{_UUID}")
+_VOLUME = re.compile(f"osd-(block|db|wal)-({_UUID})")
 #: Names that stay with a device, from the one that tells it best.
 _STABLE = ("/dev/disk/by-id", "/dev/disk/by-path", "/dev/disk/by-partuuid")
 
@@ -82,6 +83,7 @@ def look(path: str, run: Runner) -> Device:
     label = None
     databases: tuple[Database, ...] = ()
     free, fixed, nothing = 0, "", False
+    registered: tuple[str, ...] = ()
     # What cannot be read may be an OSD's: nobody but the administrator may say that
     # it is of no use, and not with wipe=yes.
     try:
@@ -102,6 +104,7 @@ def look(path: str, run: Runner) -> Device:
                 nothing = not rest and _is_begun_group(group, run)
                 if nothing:
                     busy, content = "", ""
+                    registered = tuple(_registered(begun))
                 else:
                     busy = busy or f"it belongs to the volume group {group}"
     except (ExecError, ValueError) as err:
@@ -127,6 +130,7 @@ def look(path: str, run: Runner) -> Device:
         free if databases else 0,
         fixed if databases else "",
         nothing,
+        registered,
     )
 
 
@@ -300,6 +304,14 @@ def unfinished(found: Iterable[Volume], run: Runner) -> list[Volume]:
     ]
 
 
+def _registered(found: Iterable[Volume]) -> Iterator[str]:
+    """Return the UUIDs that the OSDs were registered with whose disks these are for."""
+    for volume in found:
+        # That of a database has a UUID of its own.
+        if (name := _VOLUME.fullmatch(volume.name)) and name[1] == "block":
+            yield name[2]
+
+
 def _is_begun_group(group: str, run: Runner) -> bool:
     """Tell whether a volume group is as ceph-volume makes them for one OSD."""
     return bool(_GROUP.fullmatch(group)) and _device_count(group, run) == 1
@@ -410,9 +422,9 @@ def wipe(device: Device, run: Runner) -> None:
             if _device_count(group, run) != 1:
                 raise ExecError(f"its volume group {group} has other devices, too")
             # LVM refuses while one of its volumes is open.
-            run(["vgchange", "-an", group])
-        # All goes at once with the label: who finds an empty group, or none, on a
-        # device could not tell that it was ours.
+            run(["lvremove", "--force", "--yes", group])
+        # The empty group goes at once with the label: nobody could tell that what has
+        # the label alone was ours.
         run(["pvremove", "--force", "--force", "--yes", device.real_path])
     run(["wipefs", "--all", device.real_path])
     handle = os.open(device.real_path, os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC)

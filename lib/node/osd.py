@@ -20,6 +20,7 @@ from ganeti_ceph.secret import Secret
 from ganeti_ceph.steps import MakeLvmOsds, MakeOsd, StartOsd, names_of
 
 _VOLUME_LOG = "/var/log/ceph/ceph-volume.log"
+_PROC = Path("/proc")
 #: Seconds for ceph-volume to make all OSDs of a step.
 _VOLUME_LIMIT = 480
 
@@ -118,6 +119,7 @@ def start(step: StartOsd, run: Runner) -> str:
 
 def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
     """Make OSDs on logical volumes, which ceph-volume lays out and starts."""
+    _refuse_beside_another()
     found = [
         devices.check_unchanged(path, path in step.wipe, run, own=step.begun)
         for path in step.devices + step.db_devices
@@ -131,18 +133,21 @@ def make_on_lvm(step: MakeLvmOsds, run: Runner) -> str:
         )
         _stop_lost(cluster, step.replaces, run)
         gone = {osd for _, osd in step.gone}
-        taken = set()
+        taken, begun = set(), []
         for osd in ceph.command(cluster, "osd dump")["osds"]:
-            if osd["osd"] not in step.replaces and osd["uuid"] not in step.begun:
-                taken.add(str(osd["osd"]))
             if osd["uuid"] in step.begun:
-                _forget_begun(cluster, osd)
+                _check_begun(osd)
+                begun.append(osd)
             elif osd["uuid"] in gone and osd["osd"] not in step.replaces:
                 raise ExecError(f"osd.{osd['osd']} is there again, its database stays")
+            elif osd["osd"] not in step.replaces and "new" not in osd["state"]:
+                taken.add(str(osd["osd"]))
         if step.gone:
             own = {one.label.osd_uuid for one in found if one.label}
             # While they are still known: this may be killed at any moment.
             databases.remove(step.gone, step.fsid, own, run)
+        for osd in begun:
+            _forget_begun(cluster, osd)
         databases.remove_unfinished(dict(step.databases), run)
         _destroy(cluster, step.replaces, run)
     # ceph-volume finds its key nowhere else.
@@ -261,13 +266,34 @@ def _register(
 
 def _forget_begun(cluster: rados.Rados, osd: Mapping[str, Any]) -> None:
     """Take back the registration of an OSD of the OSD map that never held anything."""
+    _check_begun(osd)
+    ceph.command(cluster, "osd purge-new", id=osd["osd"], yes_i_really_mean_it=True)
+
+
+def _check_begun(osd: Mapping[str, Any]) -> None:
+    """Refuse an OSD of the OSD map that may have held something."""
     if "new" not in osd["state"]:
         raise ExecError(
             f"osd.{osd['osd']} has been in use, and its device is blank now; if"
             f" its data is lost for good: 'ceph osd purge osd.{osd['osd']}', then"
             " run the command again"
         )
-    ceph.command(cluster, "osd purge-new", id=osd["osd"], yes_i_really_mean_it=True)
+
+
+def _refuse_beside_another() -> None:
+    """Refuse while ceph-volume is at work here; it may outlive who began it."""
+    for path in _PROC.glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            # It has ended.
+            continue
+        named = any(Path(word).name == "ceph-volume" for word in words[:2])
+        if named and {"batch", "create", "prepare"} & {*words}:
+            raise ExecError(
+                f"ceph-volume makes OSDs on this node already (process"
+                f" {path.parent.name}); wait for its end, then run the command again"
+            )
 
 
 def _link(link: Path, device: str, owner: tuple[int, int]) -> None:

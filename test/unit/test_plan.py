@@ -1744,33 +1744,22 @@ def test_an_osd_that_only_its_database_tells_of_is_begun_anew(new, there):
     assert step.gone == (((shared.stable_path, one),) if anew else ())
 
 
-@pytest.mark.parametrize(
-    "known", ["new", "placed", "elsewhere", "ran", "label", "database", "unknown"]
-)
-def test_what_ceph_volume_only_registered_is_forgotten_by_one_node(known):
-    one = str(uuid.uuid4())
-    nodes = nodes_of(3, disks=(make_device("/dev/sdb"),))
+def test_what_ceph_volume_only_registered_is_begun_anew_where_its_disk_is():
+    one, other = str(uuid.uuid4()), str(uuid.uuid4())
+    begun = make_device("/dev/sdb", unfinished=True, registered=(one,))
+    nodes = nodes_of(3, disks=(begun,))
+    nodes[1:] = [
+        fakes.with_facts(node, disks=(make_device("/dev/sdb"),)) for node in nodes[1:]
+    ]
     nodes = [
         fakes.with_facts(node, device_mapper=True, packages=VOLUME) for node in nodes
     ]
-    # One may also be begun where none is made.
-    blank, label = nodes[0].facts.disks[0], make_label(osd_uuid=one, complete=False)
-    begun = dataclasses.replace(blank, content="an OSD", label=label)
-    if known == "label":
-        nodes[0] = fakes.with_facts(nodes[0], disks=(begun,))
-    if known == "database":
-        shared = make_device("/dev/nvme0", databases=(Database(FSID, one, 7, 2**32),))
-        nodes[0] = fakes.with_facts(nodes[0], disks=(), db_devices=(shared,))
-    osd = dataclasses.replace(GONE, id=7, uuid=one, up=False, new=True, host=None)
-    if known in ("placed", "elsewhere"):
-        host = nodes[1].host if known == "placed" else "node9"
-        osd = dataclasses.replace(osd, host=host)
-    if known == "ran":
-        osd = dataclasses.replace(osd, new=False)
-    osds = () if known == "unknown" else (osd,)
+    osds = tuple(
+        dataclasses.replace(GONE, id=7, uuid=each, up=False, new=True, host=None)
+        for each in (one, other)
+    )
     made = planned(nodes, cluster=make_cluster(osds=osds))
-    forgotten = [step.begun for step in steps_of(made, MakeLvmOsds) if step.begun]
-    assert forgotten == ([(one,)] if known in ("new", "placed", "label") else [])
+    assert [step.begun for step in steps_of(made, MakeLvmOsds)] == [(one,), (), ()]
 
 
 def test_a_replaced_disk_gets_its_osd_in_the_place_of_the_lost_one():

@@ -289,7 +289,8 @@ def test_a_disk_of_a_volume_group_is_in_use_though_no_volume_is(disk, group, bus
 
 
 BEGUN_GROUP = "ceph-01234567-89ab-4cde-8f01-23456789abcd"
-BEGUN_BLOCK = "osd-block-01234567-89ab-4cde-8f01-23456789abcd"
+BEGUN_OSD = "76543210-89ab-4cde-8f01-23456789abcd"
+BEGUN_BLOCK = f"osd-block-{BEGUN_OSD}"
 BEGUN_DB = "osd-db-01234567-89ab-4cde-8f01-23456789abcd"
 NO_OSD = "ceph.type=block,ceph.block_device=/dev/x/y"
 
@@ -321,6 +322,8 @@ def test_what_ceph_volume_put_nothing_in_is_nothing(disk, monkeypatch, tmp_path,
     assert (found.busy, found.content, found.label) == ("", "", None)
     assert found.unfinished
     assert found.free == 0
+    names = {line.rpartition(";")[2] for line in lines}
+    assert found.registered == ((BEGUN_OSD,) if BEGUN_BLOCK in names else ())
 
 
 @pytest.mark.parametrize(
@@ -328,6 +331,7 @@ def test_what_ceph_volume_put_nothing_in_is_nothing(disk, monkeypatch, tmp_path,
     [
         (f"{TAGS};1;{BEGUN_GROUP};{BEGUN_BLOCK}", {}),
         (f"ceph.osd_fsid=u;1;{BEGUN_GROUP};{BEGUN_BLOCK}", {}),
+        (f"ceph.cluster_fsid={FSID};1;{BEGUN_GROUP};{BEGUN_BLOCK}", {}),
         (f";1;{BEGUN_GROUP};{BEGUN_BLOCK}", {"signature": "ceph_bluestore"}),
         (f";1;{BEGUN_GROUP};{BEGUN_BLOCK}", {"signature": "ext4"}),
         (f";1;{BEGUN_GROUP};{BEGUN_BLOCK}", {"count": 2}),
@@ -342,6 +346,7 @@ def test_what_may_be_something_is_not_taken_for_nothing(
 ):
     found = devices.look(str(disk), begun(monkeypatch, tmp_path, line, **change))
     assert not found.unfinished
+    assert found.registered == ()
     assert found.content
     assert found.busy or found.label
 
@@ -548,13 +553,14 @@ def test_volumes_go_with_what_they_are_on(disk, group):
     runner = carrying("trixie", "lvm")
     runner.knows("pvs", output=f"  {group}\n")
     runner.knows("vgs", output="  1\n")
-    runner.knows("vgchange", "-an", "ceph-x")
+    runner.knows("lvremove", "--force", "--yes", "ceph-x")
     runner.knows("pvremove")
     runner.knows("wipefs", "--all")
     devices.wipe(make_device(str(disk), size=SIZE), runner)
-    changes = [argv for argv in runner.calls if argv[0] in ("vgchange", "pvremove")]
+    changes = [argv for argv in runner.calls if argv[0].endswith("remove")]
     gone = ["pvremove", "--force", "--force", "--yes", str(disk)]
-    assert changes == ([["vgchange", "-an", group]] if group else []) + [gone]
+    volumes = ["lvremove", "--force", "--yes", group]
+    assert changes == ([volumes] if group else []) + [gone]
     assert ["wipefs", "--all", str(disk)] in runner.calls
 
 
@@ -565,7 +571,7 @@ def test_nothing_is_zeroed_where_a_volume_is_in_use_or_on_another_disk_too(
     runner = carrying("trixie", "lvm")
     runner.knows("pvs", output="  ceph-x\n")
     runner.knows("vgs", output=f"  {count}\n")
-    runner.knows("vgchange", code=code)
+    runner.knows("lvremove", code=code)
     with pytest.raises(ExecError):
         devices.wipe(make_device(str(disk), size=SIZE), runner)
     assert disk.read_bytes() == b"x" * SIZE

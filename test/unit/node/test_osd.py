@@ -843,6 +843,45 @@ def test_the_database_of_a_lost_one_goes_while_that_is_still_known(
     assert destroyed(failed) == [3]
 
 
+def test_one_that_was_begun_is_known_until_its_database_went(
+    disks, run, failed, monkeypatch
+):
+    failed.osd(UUID, new=True)
+
+    def refuse(*_):
+        raise ExecError("it is in use")
+
+    monkeypatch.setattr(databases, "remove", refuse)
+    step = dataclasses.replace(BESIDE, begun=(UUID,), gone=(("/dev/nvme0", UUID),))
+    with pytest.raises(ExecError, match="it is in use"):
+        osd.make_on_lvm(step, run)
+    assert UUID in {one.uuid for one in failed.osds.values()}
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        (["/usr/bin/python3", "/usr/sbin/ceph-volume", "lvm", "batch", "--yes"], True),
+        (["ceph-volume", "lvm", "create"], True),
+        (["ceph-volume", "inventory"], False),
+        (["less", "/var/log/ceph/ceph-volume.log", "create"], False),
+    ],
+)
+def test_two_ceph_volumes_are_not_at_work_at_the_same_time(
+    disks, run, storage, monkeypatch, tmp_path, words, refused
+):
+    (tmp_path / "77").mkdir()
+    (tmp_path / "77/cmdline").write_text("\0".join(words) + "\0")
+    (tmp_path / "78").mkdir()
+    monkeypatch.setattr(osd, "_PROC", tmp_path)
+    if refused:
+        with pytest.raises(ExecError, match=r"makes OSDs .* already \(process 77\)"):
+            osd.make_on_lvm(LVM, run)
+        assert run.calls == []
+    else:
+        osd.make_on_lvm(LVM, run)
+
+
 def test_a_database_that_was_not_finished_goes_before_there_are_new_ones(
     disks, run, failed, removed, monkeypatch
 ):
@@ -850,6 +889,7 @@ def test_a_database_that_was_not_finished_goes_before_there_are_new_ones(
 
     def remove(paths, run):
         assert not any(argv[0] == "ceph-volume" for argv in run.calls)
+        assert destroyed(failed) == []
         went.extend(paths)
 
     monkeypatch.setattr(databases, "remove_unfinished", remove)
